@@ -1,0 +1,412 @@
+//! What a rollout has seen, and what that proves. Evidence only adds up: windows may come from any number of replicas.
+//!
+//! Errors and slow answers go through the odds-grid e-process (immune to ramps and to base rates that move); reward
+//! through a confidence sequence over strata, one stratum for each weight that was in force when the user was exposed,
+//! because pooling over weights would compare different crowds (statistics reference, G1 and G2).
+
+use std::collections::BTreeMap;
+
+use fairway_stats::Cells;
+use fairway_stats::confidence::{
+    MINIMUM_CELLS, MINIMUM_UNITS, asymptotic_half_width_one_sided, rho2_exact,
+};
+use fairway_stats::odds::OddsGrid;
+use fairway_wire::{Arm, Pair, Rival, Track, Window};
+use serde::{Deserialize, Serialize};
+
+use crate::policy::{EndpointPolicy, Margin, RolloutGate};
+
+/// What is proved about one gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// Worse than the tolerance allows.
+    Harmful,
+    /// Not worse than the tolerance allows.
+    NonInferior,
+    /// Neither is proved yet.
+    Inconclusive,
+}
+
+/// A gate's outcome with the numbers behind it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// `errors`, `slow` or `reward`.
+    pub gate: String,
+    /// What is proved.
+    pub outcome: Outcome,
+    /// The numbers, for people.
+    pub message: String,
+}
+
+/// Evidence about one rare event (an error, a slow answer).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Rare {
+    harm: OddsGrid,
+    non_inferiority: OddsGrid,
+    bad_canary: u64,
+    bad_stable: u64,
+}
+
+impl Rare {
+    fn new(tolerance: f64) -> Self {
+        let (harm, non_inferiority) = (
+            OddsGrid::harm(tolerance),
+            OddsGrid::non_inferiority(tolerance),
+        );
+        Self {
+            harm,
+            non_inferiority,
+            bad_canary: 0,
+            bad_stable: 0,
+        }
+    }
+
+    fn look(&mut self, share: f64, bad_canary: u64, bad_stable: u64) {
+        self.harm.update(share, bad_canary, bad_stable);
+        self.non_inferiority.update(share, bad_canary, bad_stable);
+        self.bad_canary += bad_canary;
+        self.bad_stable += bad_stable;
+    }
+}
+
+/// Matured reward of users exposed under one weight.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Stratum {
+    canary: Cells,
+    stable: Cells,
+    pair: Pair,
+}
+
+/// All that a rollout has seen so far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    canary: String,
+    stable: String,
+    errors: Option<Rare>,
+    slow: Option<Rare>,
+    strata: BTreeMap<u64, Stratum>,
+    /// Requests assigned to the canary.
+    pub canary_requests: u64,
+    /// Requests of eligible users assigned to stable meanwhile.
+    pub stable_requests: u64,
+    /// Requests that the canary answered since its weight was last set (invariant I2).
+    pub answered_at_weight: u64,
+}
+
+/// Which users were eligible under which generation of the route.
+pub type Eligible = BTreeMap<u64, Vec<String>>;
+
+impl Evidence {
+    /// Nothing seen yet.
+    pub fn new(policy: &EndpointPolicy, canary: &str, stable: &str) -> Self {
+        let tolerance = |wanted: fn(&RolloutGate) -> Option<f64>| {
+            policy.gates.iter().find_map(wanted).map(Rare::new)
+        };
+        Self {
+            canary: canary.to_owned(),
+            stable: stable.to_owned(),
+            errors: tolerance(|gate| match gate {
+                RolloutGate::Errors { tolerance } => Some(*tolerance),
+                _ => None,
+            }),
+            slow: tolerance(|gate| match gate {
+                RolloutGate::Slow { tolerance, .. } => Some(*tolerance),
+                _ => None,
+            }),
+            strata: BTreeMap::new(),
+            canary_requests: 0,
+            stable_requests: 0,
+            answered_at_weight: 0,
+        }
+    }
+
+    /// Adds a closed window. `current` is the generation at which the weight in force was set.
+    pub fn absorb(&mut self, window: &Window, eligible: &Eligible, current: u64) {
+        if let Some(segments) = eligible.get(&window.generation) {
+            self.absorb_requests(window, segments, current);
+        }
+        for (generation, segments) in eligible {
+            self.absorb_reward(window, *generation, segments);
+        }
+    }
+
+    fn absorb_requests(&mut self, window: &Window, segments: &[String], current: u64) {
+        let canary = sum_arms(window, &self.canary, Track::Canary, segments);
+        let stable = sum_arms(window, &self.stable, Track::Stable, segments);
+        let total = canary.requests + stable.requests;
+        if total == 0 {
+            return;
+        }
+        let share = canary.requests as f64 / total as f64;
+        if let Some(errors) = &mut self.errors {
+            errors.look(share, canary.errors_total(), stable.errors_total());
+        }
+        if let Some(slow) = &mut self.slow {
+            slow.look(share, canary.slow, stable.slow);
+        }
+        self.canary_requests += canary.requests;
+        self.stable_requests += stable.requests;
+        if window.generation >= current {
+            self.answered_at_weight += canary.requests - canary.errors_total().min(canary.requests);
+        }
+    }
+
+    fn absorb_reward(&mut self, window: &Window, generation: u64, segments: &[String]) {
+        for (key, arm) in &window.arms {
+            let Some(cells) = arm.reward.get(&generation) else {
+                continue;
+            };
+            if !is_eligible(segments, &key.segment) {
+                continue;
+            }
+            let stratum = self.strata.entry(generation).or_default();
+            match key.track {
+                Track::Canary if key.digest == self.canary => stratum.canary.merge(cells),
+                Track::Stable if key.digest == self.stable => stratum.stable.merge(cells),
+                _ => {}
+            }
+        }
+        for (key, pair) in &window.pairs {
+            if key.generation == generation
+                && key.digest == self.canary
+                && key.against == Rival::Stable(self.stable.clone())
+            {
+                let stratum = self.strata.entry(generation).or_default();
+                stratum.pair.difference.merge(&pair.difference);
+                stratum.pair.base.merge(&pair.base);
+            }
+        }
+    }
+
+    /// What is proved, gate by gate. Each gate may err with an equal part of the rollout's false-alarm rate (a union
+    /// bound), so that the whole rollout keeps it.
+    pub fn verdicts(&self, policy: &EndpointPolicy) -> Vec<Verdict> {
+        let alpha = policy.false_alarm_rate.get() / policy.gates.len().max(1) as f64;
+        policy
+            .gates
+            .iter()
+            .filter_map(|gate| self.verdict(gate, policy, alpha))
+            .collect()
+    }
+
+    fn verdict(&self, gate: &RolloutGate, policy: &EndpointPolicy, alpha: f64) -> Option<Verdict> {
+        match gate {
+            RolloutGate::Errors { .. } => self
+                .errors
+                .as_ref()
+                .map(|rare| self.rare_verdict("errors", rare, alpha)),
+            RolloutGate::Slow { .. } => self
+                .slow
+                .as_ref()
+                .map(|rare| self.rare_verdict("slow", rare, alpha)),
+            RolloutGate::Reward { tolerance } => {
+                Some(self.reward_verdict(*tolerance, policy, alpha))
+            }
+        }
+    }
+
+    fn rare_verdict(&self, gate: &str, rare: &Rare, alpha: f64) -> Verdict {
+        let outcome = if rare.harm.rejects(alpha) {
+            Outcome::Harmful
+        } else if rare.non_inferiority.rejects(alpha) {
+            Outcome::NonInferior
+        } else {
+            Outcome::Inconclusive
+        };
+        let message = format!(
+            "{gate}: {} of {} on the canary, {} of {} on stable; evidence of harm {:.2} of the {:.2} needed",
+            rare.bad_canary,
+            self.canary_requests,
+            rare.bad_stable,
+            self.stable_requests,
+            rare.harm.ln_e_max().max(0.0),
+            (1.0 / alpha).ln(),
+        );
+        Verdict {
+            gate: gate.to_owned(),
+            outcome,
+            message,
+        }
+    }
+
+    fn reward_verdict(&self, tolerance: Margin, policy: &EndpointPolicy, alpha: f64) -> Verdict {
+        let gate = "reward".to_owned();
+        let Some(contrast) = self.contrast(tolerance, policy.shadow) else {
+            let message = format!(
+                "reward: too few matured exposures to say anything ({} on the canary)",
+                self.matured()
+            );
+            return Verdict {
+                gate,
+                outcome: Outcome::Inconclusive,
+                message,
+            };
+        };
+        let planned =
+            (policy.min_requests * policy.steps.as_slice().len() as u64).max(MINIMUM_UNITS);
+        let rho2 = rho2_exact((2.0 * alpha).min(0.5), planned as f64);
+        let half = asymptotic_half_width_one_sided(
+            contrast.standard_error,
+            contrast.n as f64,
+            rho2,
+            alpha,
+        );
+        let outcome = if contrast.estimate + half < 0.0 {
+            Outcome::Harmful
+        } else if contrast.estimate - half > 0.0 {
+            Outcome::NonInferior
+        } else {
+            Outcome::Inconclusive
+        };
+        let message = format!(
+            "reward: {:.4} on the canary against {:.4} on stable over {} matured exposures; with the tolerance the \
+             difference lies between {:+.4} and {:+.4}",
+            contrast.canary,
+            contrast.stable,
+            contrast.n,
+            contrast.estimate - half,
+            contrast.estimate + half,
+        );
+        Verdict {
+            gate,
+            outcome,
+            message,
+        }
+    }
+
+    /// Errors per request, both sides together.
+    pub fn error_rate(&self) -> f64 {
+        self.rate(self.errors.as_ref())
+    }
+
+    /// Slow answers per request, both sides together.
+    pub fn slow_rate(&self) -> f64 {
+        self.rate(self.slow.as_ref())
+    }
+
+    fn rate(&self, rare: Option<&Rare>) -> f64 {
+        let requests = self.canary_requests + self.stable_requests;
+        let bad = rare.map_or(0, |rare| rare.bad_canary + rare.bad_stable);
+        if requests == 0 {
+            0.0
+        } else {
+            bad as f64 / requests as f64
+        }
+    }
+
+    /// Matured exposures of the canary.
+    pub fn matured(&self) -> u64 {
+        self.strata
+            .values()
+            .map(|stratum| stratum.canary.n().max(stratum.pair.difference.n()))
+            .sum()
+    }
+
+    /// Canary minus what the tolerance asks of it, over strata weighted by matured canary exposures.
+    fn contrast(&self, tolerance: Margin, paired: bool) -> Option<Contrast> {
+        let parts: Vec<Contrast> = self
+            .strata
+            .values()
+            .filter_map(|stratum| {
+                if paired {
+                    pair_contrast(&stratum.pair, tolerance)
+                } else {
+                    arm_contrast(stratum, tolerance)
+                }
+            })
+            .collect();
+        let n: u64 = parts.iter().map(|part| part.n).sum();
+        if n < MINIMUM_UNITS {
+            return None;
+        }
+        let weight = |part: &Contrast| part.n as f64 / n as f64;
+        let mean =
+            |value: fn(&Contrast) -> f64| parts.iter().map(|part| weight(part) * value(part)).sum();
+        let variance: f64 = parts
+            .iter()
+            .map(|part| (weight(part) * part.standard_error).powi(2))
+            .sum();
+        Some(Contrast {
+            estimate: mean(|part| part.estimate),
+            canary: mean(|part| part.canary),
+            stable: mean(|part| part.stable),
+            standard_error: variance.sqrt(),
+            n,
+        })
+    }
+}
+
+struct Contrast {
+    estimate: f64,
+    canary: f64,
+    stable: f64,
+    standard_error: f64,
+    n: u64,
+}
+
+/// Two independent crowds: the error of both sides counts.
+fn arm_contrast(stratum: &Stratum, tolerance: Margin) -> Option<Contrast> {
+    let enough = |cells: &Cells| cells.occupied() >= MINIMUM_CELLS;
+    if !enough(&stratum.canary) || !enough(&stratum.stable) {
+        return None;
+    }
+    let (canary, stable) = (stratum.canary.mean()?, stratum.stable.mean()?);
+    // A young arm underestimates its own error, which would raise false alarms: both get the larger variance per unit.
+    let per_unit = |cells: &Cells| Some(cells.standard_error()?.powi(2) * cells.n() as f64);
+    let variance = per_unit(&stratum.canary)?.max(per_unit(&stratum.stable)?);
+    if variance <= 0.0 {
+        return None;
+    }
+    let (factor, bound) = match tolerance {
+        Margin::Relative(x) => (1.0 - x, 0.0),
+        Margin::Absolute(x) => (1.0, x),
+    };
+    Some(Contrast {
+        estimate: canary - factor * stable + bound,
+        canary,
+        stable,
+        standard_error: (variance / stratum.canary.n() as f64
+            + factor * factor * variance / stratum.stable.n() as f64)
+            .sqrt(),
+        n: stratum.canary.n(),
+    })
+}
+
+/// The same requests answered twice: only the difference varies. A relative tolerance takes stable's mean as known,
+/// which leaves out a term of the order of the tolerance.
+fn pair_contrast(pair: &Pair, tolerance: Margin) -> Option<Contrast> {
+    if pair.difference.occupied() < MINIMUM_CELLS {
+        return None;
+    }
+    let (difference, stable) = (pair.difference.mean()?, pair.base.mean()?);
+    let bound = match tolerance {
+        Margin::Relative(x) => x * stable,
+        Margin::Absolute(x) => x,
+    };
+    Some(Contrast {
+        estimate: difference + bound,
+        canary: stable + difference,
+        stable,
+        standard_error: pair.difference.standard_error()?,
+        n: pair.difference.n(),
+    })
+}
+
+fn is_eligible(segments: &[String], segment: &str) -> bool {
+    segments.is_empty() || segments.iter().any(|one| one == segment)
+}
+
+fn sum_arms(window: &Window, digest: &str, track: Track, segments: &[String]) -> Arm {
+    let mut sum = Arm::default();
+    for (key, arm) in &window.arms {
+        if key.digest == digest && key.track == track && is_eligible(segments, &key.segment) {
+            sum.requests += arm.requests;
+            sum.slow += arm.slow;
+            for (kind, n) in &arm.errors {
+                *sum.errors.entry(*kind).or_default() += n;
+            }
+        }
+    }
+    sum
+}

@@ -1,0 +1,20 @@
+//! The decisions of Fairway: observed state + policy + now → plan. Pure: no IO, no clock, no randomness.
+//!
+//! Two loops share the shape. [`model::decide`] answers "should a successor be trained?", [`endpoint::decide`] answers
+//! "which version may serve how many users?". Two runtimes carry plans out (the Kubernetes controller and the embedded
+//! runtime); neither decides anything. The same input gives the same plan (invariant I6).
+#![forbid(unsafe_code)]
+
+pub mod endpoint;
+pub mod evaluation;
+pub mod evidence;
+pub mod feasible;
+pub mod guards;
+pub mod invariants;
+pub mod model;
+pub mod plan;
+pub mod policy;
+pub mod rollout;
+pub mod triggers;
+
+pub use plan::{Condition, Plan, Reason};

@@ -1,0 +1,345 @@
+//! What people ask for, parsed into types that cannot be wrong. Manifests become these in `fairway-api`; nothing here
+//! knows how they were written.
+
+use std::time::Duration;
+
+use fairway_wire::Weight;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// A policy value that cannot be used, and what is allowed instead.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum PolicyError {
+    /// A probability outside (0, 1).
+    #[error("{0} is not a probability: between 0 % and 100 %, both excluded")]
+    Probability(f64),
+    /// A margin that is negative or not finite.
+    #[error("{0} is not a tolerance: a finite number, 0 or more")]
+    Tolerance(f64),
+    /// No steps.
+    #[error("at least one step is needed")]
+    NoSteps,
+    /// Weights that do not grow.
+    #[error("step {step}: weight {weight} must be above the step before ({before})")]
+    StepsMustGrow {
+        /// Index of the step, from 0.
+        step: usize,
+        /// Its weight.
+        weight: Weight,
+        /// The weight before.
+        before: Weight,
+    },
+    /// A step with weight 0.
+    #[error("step {0}: weight must be above 0 %")]
+    EmptyStep(usize),
+    /// A duration of zero where one is needed.
+    #[error("{0} must be longer than zero")]
+    ZeroDuration(&'static str),
+}
+
+/// A probability strictly between 0 and 1.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Probability(f64);
+
+impl Probability {
+    /// Checks and wraps.
+    ///
+    /// # Errors
+    /// Outside (0, 1) or not a number.
+    pub fn new(p: f64) -> Result<Self, PolicyError> {
+        if p > 0.0 && p < 1.0 {
+            Ok(Self(p))
+        } else {
+            Err(PolicyError::Probability(p))
+        }
+    }
+
+    /// The number.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl TryFrom<f64> for Probability {
+    type Error = PolicyError;
+    fn try_from(p: f64) -> Result<Self, PolicyError> {
+        Self::new(p)
+    }
+}
+
+impl From<Probability> for f64 {
+    fn from(p: Probability) -> Self {
+        p.0
+    }
+}
+
+/// How much worse still counts as not worse.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Margin {
+    /// As a fraction of the other side's value: `2%` is 0.02.
+    Relative(f64),
+    /// In the metric's own unit.
+    Absolute(f64),
+}
+
+impl Margin {
+    /// Checks a margin.
+    ///
+    /// # Errors
+    /// Negative or not finite.
+    pub fn checked(self) -> Result<Self, PolicyError> {
+        let (Self::Relative(x) | Self::Absolute(x)) = self;
+        if x.is_finite() && x >= 0.0 {
+            Ok(self)
+        } else {
+            Err(PolicyError::Tolerance(x))
+        }
+    }
+}
+
+/// An offline metric with its cut-off, for example recall@20.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metric {
+    /// Which.
+    pub kind: MetricKind,
+    /// At how many items.
+    pub k: u16,
+}
+
+/// Offline metrics; definitions are in `fairway-trainer`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum MetricKind {
+    /// Hits over min(k, targets).
+    Recall,
+    /// Normalized discounted cumulative gain.
+    Ndcg,
+    /// Share of the catalogue that anybody is shown.
+    Coverage,
+}
+
+impl std::fmt::Display for Metric {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = match self.kind {
+            MetricKind::Recall => "recall",
+            MetricKind::Ndcg => "ndcg",
+            MetricKind::Coverage => "coverage",
+        };
+        write!(f, "{kind}@{}", self.k)
+    }
+}
+
+/// What a candidate is compared with before any traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Versus {
+    /// The version that serves now, scored on the same holdout. Passes if there is none.
+    Champion,
+    /// What sold lately.
+    Popularity,
+}
+
+/// A gate of the evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EvaluationGate {
+    /// The metric.
+    pub metric: Metric,
+    /// The other side.
+    pub versus: Versus,
+    /// What is asked.
+    pub demand: Demand,
+}
+
+/// What a gate of the evaluation asks.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Demand {
+    /// At most so much worse.
+    AtMostWorse(Margin),
+    /// At least so much better.
+    AtLeastBetter(Margin),
+}
+
+/// When to train again, and what holds it back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelPolicy {
+    /// Gates of the evaluation; all must pass.
+    pub gates: Vec<EvaluationGate>,
+    /// Effect floor of the population stability index.
+    pub drift_psi: f64,
+    /// What to do when the champion earns less than popularity.
+    pub degradation: Degradation,
+    /// Length of a degradation period: the reward's horizon, at least a week.
+    pub period: Duration,
+    /// A version older than this is replaced, whatever the monitors say.
+    pub max_age: Option<Duration>,
+    /// Pause after a run has ended.
+    pub cooldown: Duration,
+    /// At most so many automatic runs …
+    pub budget_runs: u32,
+    /// … in any period of this length.
+    pub budget_per: Duration,
+    /// Candidates rejected or rolled back in a row, after which automation stops until a person acts.
+    pub breaker: u32,
+    /// A run that takes longer has failed.
+    pub run_deadline: Duration,
+}
+
+/// What to do when the champion is worse than popularity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Degradation {
+    /// Do not look.
+    Ignore,
+    /// Train a successor.
+    Retrain,
+    /// Serve popularity until a successor is there, and train one.
+    ServeBaselineAndRetrain,
+}
+
+/// One step of a rollout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// Share of the eligible users.
+    pub weight: Weight,
+    /// At least so long.
+    pub hold: Duration,
+    /// Eligible segments; empty means all.
+    pub segments: Vec<String>,
+}
+
+/// Steps of a rollout: at least one, weights growing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Step>", into = "Vec<Step>")]
+pub struct Steps(Vec<Step>);
+
+impl Steps {
+    /// Checks and wraps.
+    ///
+    /// # Errors
+    /// None, a weight of 0, or weights that do not grow.
+    pub fn new(steps: Vec<Step>) -> Result<Self, PolicyError> {
+        if steps.is_empty() {
+            return Err(PolicyError::NoSteps);
+        }
+        for (i, step) in steps.iter().enumerate() {
+            if step.weight == Weight::ZERO {
+                return Err(PolicyError::EmptyStep(i));
+            }
+            if i > 0 && step.weight <= steps[i - 1].weight {
+                let before = steps[i - 1].weight;
+                return Err(PolicyError::StepsMustGrow {
+                    step: i,
+                    weight: step.weight,
+                    before,
+                });
+            }
+        }
+        Ok(Self(steps))
+    }
+
+    /// The steps in order.
+    pub fn as_slice(&self) -> &[Step] {
+        &self.0
+    }
+}
+
+impl TryFrom<Vec<Step>> for Steps {
+    type Error = PolicyError;
+    fn try_from(steps: Vec<Step>) -> Result<Self, PolicyError> {
+        Self::new(steps)
+    }
+}
+
+impl From<Steps> for Vec<Step> {
+    fn from(steps: Steps) -> Self {
+        steps.0
+    }
+}
+
+/// A gate of the rollout. Proof of harm beyond the tolerance rolls back.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RolloutGate {
+    /// Requests that the version did not answer; the tolerance is on the ratio of rates.
+    Errors {
+        /// Relative: 0.10 allows 10 % more errors.
+        tolerance: f64,
+    },
+    /// Requests answered later than the limit; the tolerance is on the ratio of rates.
+    Slow {
+        /// The limit.
+        over: Duration,
+        /// Relative.
+        tolerance: f64,
+    },
+    /// Mean reward of matured exposures.
+    Reward {
+        /// Relative to stable, or a bound on the difference.
+        tolerance: Margin,
+    },
+}
+
+/// What happens when the time is over and nothing is proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnInconclusive {
+    /// Freeze and wait for a person (for at most another `max_duration`, then roll back).
+    Pause,
+    /// Promote.
+    Promote,
+    /// Roll back.
+    Rollback,
+}
+
+/// What happens while routers report nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnMissingTelemetry {
+    /// Keep the weight.
+    Hold,
+    /// Take the canary back.
+    Rollback,
+}
+
+/// How to roll out, and when to take back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointPolicy {
+    /// The steps.
+    pub steps: Steps,
+    /// Requests answered by the canary at each weight before the next.
+    pub min_requests: u64,
+    /// The gates.
+    pub gates: Vec<RolloutGate>,
+    /// Ask for proof of non-inferiority on every gate before promotion.
+    pub require_proof: bool,
+    /// The candidate answers stable's requests too, unseen; reward is then compared in pairs.
+    pub shadow: bool,
+    /// Chance of rolling back a version that is as good, over the whole rollout.
+    pub false_alarm_rate: Probability,
+    /// A rollout, and a pause, ends after this.
+    pub max_duration: Duration,
+    /// See [`OnInconclusive`].
+    pub on_inconclusive: OnInconclusive,
+    /// See [`OnMissingTelemetry`].
+    pub on_missing_telemetry: OnMissingTelemetry,
+    /// After promotion the former version is kept for this long, and harm reverts.
+    pub bake: Duration,
+    /// How long feedback may take: exposures older than this are matured.
+    pub reward_within: Duration,
+    /// Its verdicts move the alias `champion`.
+    pub promotes: bool,
+    /// Share of users on the baseline for ever.
+    pub holdback: Weight,
+    /// Answers slower than this are slow (from the slow gate; 50 ms without one).
+    pub slow_over: Duration,
+    /// A version that has not answered after this is given up.
+    pub deadline: Duration,
+}

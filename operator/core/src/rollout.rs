@@ -1,0 +1,174 @@
+//! One rollout: a candidate on trial beside stable, and the bake after its promotion. How far it is, what it has
+//! shown, and what the next step would need. [`crate::endpoint::decide`] puts the pieces together.
+
+use std::time::Duration;
+
+use fairway_wire::{Target, Weight, Window};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::evidence::{Eligible, Evidence, Outcome, Verdict};
+use crate::plan::{elapsed, spell};
+use crate::policy::{EndpointPolicy, Step};
+
+/// A candidate on trial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollout {
+    /// Identity; also the salt of the assignment, so that the guinea pigs differ from rollout to rollout.
+    pub id: String,
+    /// The version on trial.
+    pub candidate: Target,
+    /// Index of the step in force.
+    pub step: usize,
+    /// When the rollout began.
+    pub started: Timestamp,
+    /// When the weight in force was set.
+    pub weight_since: Timestamp,
+    /// Generation of the route at which it was set.
+    pub weight_generation: u64,
+    /// Segments eligible under each generation of this rollout's routes.
+    pub eligible: Eligible,
+    /// What it has shown.
+    pub evidence: Evidence,
+    /// The last time that any window arrived.
+    pub last_telemetry: Timestamp,
+    /// Set while it is paused.
+    pub paused: Option<Pause>,
+}
+
+/// A pause; it freezes the weight, and harm still rolls back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pause {
+    /// Since when.
+    pub since: Timestamp,
+    /// Who or what asked.
+    pub why: String,
+}
+
+/// A promoted version whose predecessor is still kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Bake {
+    /// The former stable version.
+    pub previous: Target,
+    /// When the promotion happened.
+    pub since: Timestamp,
+    /// The rollout's evidence; reward of its exposures goes on maturing.
+    pub rollout: Rollout,
+}
+
+/// Why a step may not go on yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// The hold is not over; the time at which it is.
+    Hold(Timestamp),
+    /// The canary has answered too few requests at this weight.
+    Requests {
+        /// So many were answered.
+        answered: u64,
+        /// So many are needed.
+        needed: u64,
+    },
+}
+
+impl Rollout {
+    /// Starts on the first step.
+    pub fn new(
+        id: String,
+        candidate: Target,
+        stable: &Target,
+        policy: &EndpointPolicy,
+        now: Timestamp,
+    ) -> Self {
+        let evidence = Evidence::new(policy, &candidate.digest, &stable.digest);
+        Self {
+            id,
+            candidate,
+            step: 0,
+            started: now,
+            weight_since: now,
+            weight_generation: 0,
+            eligible: Eligible::new(),
+            evidence,
+            last_telemetry: now,
+            paused: None,
+        }
+    }
+
+    /// The step in force. A policy that lost steps meanwhile leaves the rollout on its last one.
+    pub fn current<'a>(&self, policy: &'a EndpointPolicy) -> &'a Step {
+        let steps = policy.steps.as_slice();
+        &steps[self.step.min(steps.len() - 1)]
+    }
+
+    /// The weight in force.
+    pub fn weight(&self, policy: &EndpointPolicy) -> Weight {
+        self.current(policy).weight
+    }
+
+    /// Adds closed windows.
+    pub fn absorb(&mut self, windows: &[Window]) {
+        for window in windows {
+            self.evidence
+                .absorb(window, &self.eligible, self.weight_generation);
+            self.last_telemetry = self.last_telemetry.max(window.end);
+        }
+    }
+
+    /// Remembers who is eligible under a generation of the route. Only the newest generations matter: exposures older
+    /// than the reward's horizon have matured. Bounded at 64.
+    pub fn note_generation(&mut self, generation: u64, segments: &[String]) {
+        self.eligible.insert(generation, segments.to_vec());
+        while self.eligible.len() > 64 {
+            self.eligible.pop_first();
+        }
+    }
+
+    /// Whether the step may go on (invariant I2): its hold is over, and enough requests were answered at this weight.
+    pub fn waiting(&self, policy: &EndpointPolicy, now: Timestamp) -> Option<Waiting> {
+        let until = self.weight_since + self.current(policy).hold;
+        if now < until {
+            return Some(Waiting::Hold(until));
+        }
+        let (answered, needed) = (self.evidence.answered_at_weight, policy.min_requests);
+        (answered < needed).then_some(Waiting::Requests { answered, needed })
+    }
+
+    /// True on the last step of the policy.
+    pub fn is_last_step(&self, policy: &EndpointPolicy) -> bool {
+        self.step + 1 >= policy.steps.as_slice().len()
+    }
+
+    /// How long it has taken.
+    pub fn age(&self, now: Timestamp) -> Duration {
+        elapsed(self.started, now)
+    }
+}
+
+impl Waiting {
+    /// For people.
+    pub fn sentence(&self, now: Timestamp) -> String {
+        match self {
+            Self::Hold(until) => format!("the hold ends in {}", spell(elapsed(now, *until))),
+            Self::Requests { answered, needed } => {
+                format!("{answered} of {needed} requests answered by the canary at this weight")
+            }
+        }
+    }
+}
+
+/// The first gate with proof of harm.
+pub fn harm(verdicts: &[Verdict]) -> Option<&Verdict> {
+    verdicts
+        .iter()
+        .find(|verdict| verdict.outcome == Outcome::Harmful)
+}
+
+/// The first gate without proof of non-inferiority.
+pub fn unproved(verdicts: &[Verdict]) -> Option<&Verdict> {
+    verdicts
+        .iter()
+        .find(|verdict| verdict.outcome != Outcome::NonInferior)
+}

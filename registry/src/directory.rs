@@ -1,0 +1,174 @@
+//! A directory as an object store that survives a loss of power: what was answered with success
+//! is on the disk, the file and the folder that names it.
+//!
+//! `LocalFileSystem` writes `name#n`, then links or renames it, and syncs nothing. Writes are done
+//! here instead, in the same way and with the same kind of temporary name (which its listings pass
+//! over), with the bytes synced *before* the name appears: a torn entry can never be read.
+//! Everything else is left to it.
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+};
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path as FilePath, PathBuf};
+
+/// A directory, synced on every write.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    files: LocalFileSystem,
+}
+
+impl Directory {
+    /// Opens a directory, and creates it when it is not there.
+    pub fn open(root: &FilePath) -> io::Result<Directory> {
+        create_folders(root)?;
+        let files = LocalFileSystem::new_with_prefix(root).map_err(io::Error::other)?;
+        Ok(Directory { files })
+    }
+}
+
+impl fmt::Display for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Directory({})", self.files)
+    }
+}
+
+/// Creates a folder and its parents, each synced into the one above it.
+fn create_folders(folder: &FilePath) -> io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
+    }
+    let parent = folder.parent().ok_or_else(|| io::Error::other("has no parent folder"))?;
+    create_folders(parent)?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => {}
+        other => other?,
+    }
+    sync_folder(parent)
+}
+
+/// Syncs the names in a folder. Only Unix can open a folder for that.
+fn sync_folder(folder: &FilePath) -> io::Result<()> {
+    let folder = if folder.as_os_str().is_empty() { FilePath::new(".") } else { folder };
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+fn write_synced(path: &FilePath, payload: &PutPayload, create: bool) -> io::Result<()> {
+    let folder = path.parent().ok_or_else(|| io::Error::other("has no parent folder"))?;
+    create_folders(folder)?;
+    let mut staged = path.as_os_str().to_owned();
+    staged.push(format!("#{}", rand::random::<u64>()));
+    let staged = PathBuf::from(staged);
+    let placed = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&staged)?;
+        payload.iter().try_for_each(|part| file.write_all(part))?;
+        file.sync_all()?;
+        drop(file);
+        if create { fs::hard_link(&staged, path) } else { fs::rename(&staged, path) }
+    })();
+    if create || placed.is_err() {
+        // Best effort: a leftover is passed over by every reader.
+        let _ = fs::remove_file(&staged);
+    }
+    placed?;
+    sync_folder(folder)
+}
+
+fn generic(source: io::Error) -> Error {
+    Error::Generic { store: "Directory", source: Box::new(source) }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await?
+}
+
+#[async_trait]
+impl ObjectStore for Directory {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        // A hint may be lost or stale at any time, so that it is not worth a sync.
+        let advisory = location.filename() == Some("_hint");
+        if advisory || matches!(options.mode, PutMode::Update(_)) || !options.attributes.is_empty() {
+            return self.files.put_opts(location, payload, options).await;
+        }
+        let path = self.files.path_to_filesystem(location)?;
+        let create = matches!(options.mode, PutMode::Create);
+        let name = location.to_string();
+        blocking(move || match write_synced(&path, &payload, create) {
+            Ok(()) => Ok(PutResult { e_tag: None, version: None }),
+            Err(source) if create && source.kind() == ErrorKind::AlreadyExists => {
+                Err(Error::AlreadyExists { path: name, source: Box::new(source) })
+            }
+            Err(source) => Err(generic(source)),
+        })
+        .await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        let path = self.files.path_to_filesystem(location)?;
+        let folder = path.parent().map(FilePath::to_path_buf).unwrap_or_default();
+        blocking(move || create_folders(&folder).map_err(generic)).await?;
+        let parts = self.files.put_multipart_opts(location, options).await?;
+        Ok(Box::new(SyncedUpload { parts, path }))
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.files.get_opts(location, options).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.files.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.files.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.files.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.files.copy_opts(from, to, options).await
+    }
+}
+
+/// An upload in parts, synced when it is complete. Its name appears before the sync, which does no
+/// harm: only files of a tree are written so, and a tree counts once its manifest is there.
+#[derive(Debug)]
+struct SyncedUpload {
+    parts: Box<dyn MultipartUpload>,
+    path: PathBuf,
+}
+
+#[async_trait]
+impl MultipartUpload for SyncedUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        self.parts.put_part(data)
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let done = self.parts.complete().await?;
+        let path = self.path.clone();
+        blocking(move || {
+            File::open(&path).and_then(|file| file.sync_all()).map_err(generic)?;
+            path.parent().map_or(Ok(()), sync_folder).map_err(generic)
+        })
+        .await?;
+        Ok(done)
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.parts.abort().await
+    }
+}

@@ -1,0 +1,188 @@
+//! What can go wrong in the registry, said so that the reader knows what to do.
+//! It decides nothing about retries: `commit.rs` does.
+
+use std::path::PathBuf;
+
+/// The result of a registry call.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error of the registry.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The URL's scheme is not one that this version can keep a registry on.
+    #[error(
+        "registry `{url}`: scheme `{scheme}` is not supported in this version; use a directory (`file:///path` or a plain path) or `memory://`"
+    )]
+    Scheme {
+        /// The URL as given.
+        url: String,
+        /// Its scheme.
+        scheme: String,
+    },
+    /// The URL cannot be read as a place.
+    #[error("registry `{url}`: {reason}")]
+    Url {
+        /// The URL as given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A name cannot be used as part of a path.
+    #[error("{what} `{value}`: {reason}")]
+    Name {
+        /// What was to be named: `model`, `run`, ….
+        what: &'static str,
+        /// The name as given, shortened.
+        value: String,
+        /// The rule that it breaks.
+        reason: &'static str,
+    },
+    /// A text is not a digest.
+    #[error("`{0}` is not a digest; write `sha256:` and 64 lower-case hex digits")]
+    Digest(String),
+    /// A text is not a reference to a version.
+    #[error(
+        "`{0}` names no version; write `@alias`, a version number, `sha256:…`, or `models:/name@alias`, `models:/name/3`, `models:/name@sha256:…`"
+    )]
+    Reference(String),
+    /// A value given by the caller is outside its bounds.
+    #[error("{what}: {reason}")]
+    Invalid {
+        /// The value's name.
+        what: String,
+        /// The bound that it breaks.
+        reason: String,
+    },
+    /// A compare-and-set found something else than expected. Nothing was written.
+    #[error("conflict: {what} is {}, expected {}; read it again and decide anew", show(.found), show(.expected))]
+    Conflict {
+        /// What was to be changed.
+        what: String,
+        /// What the caller expected to find (for a plan: the latest one, `seq - 1`).
+        expected: Option<u64>,
+        /// What was found (for a plan: the latest one).
+        found: Option<u64>,
+    },
+    /// No round was won in time. Nothing was written.
+    #[error(
+        "{path}: {tries} rounds without winning one (other writers, or a slow store); nothing was written, try again"
+    )]
+    Contended {
+        /// The log.
+        path: String,
+        /// Rounds tried.
+        tries: u32,
+    },
+    /// The store gave no clear answer in time: the write may be there, or may still land.
+    #[error(
+        "{path}: no clear answer after {tries} tries ({reason}); the write may have been kept: read it back before repeating"
+    )]
+    Unresolved {
+        /// The object that was to be written.
+        path: String,
+        /// Tries made.
+        tries: u32,
+        /// The last answer.
+        reason: String,
+    },
+    /// What was asked for is not there.
+    #[error("{0} does not exist")]
+    NotFound(String),
+    /// A model has as many live versions as a log entry may carry.
+    #[error("{model} has {limit} live versions, the most there can be")]
+    Full {
+        /// The model.
+        model: String,
+        /// The bound.
+        limit: usize,
+    },
+    /// A file or folder may not become part of a version.
+    #[error("{path}: refused: {reason}")]
+    Refused {
+        /// The file, relative to the tree.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// Bytes are not those that the digest promises.
+    #[error(
+        "{path}: content has sha256 {found}, expected {expected}: do not use it; restore it or register the version again"
+    )]
+    Tampered {
+        /// The object or file.
+        path: String,
+        /// The promised sha-256, hex.
+        expected: String,
+        /// The sha-256 found, hex, or what else was found.
+        found: String,
+    },
+    /// An object of the registry cannot be read as what it should be.
+    #[error("{path}: damaged: {reason}")]
+    Corrupt {
+        /// The object.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An object was written by a later version of this program.
+    #[error("{path}: written in format {found}, this version reads up to {known}; upgrade before using this registry")]
+    Newer {
+        /// The object.
+        path: String,
+        /// Its format.
+        found: u32,
+        /// The newest known format.
+        known: u32,
+    },
+    /// A value could not be written as JSON.
+    #[error("{path}: cannot be written as JSON: {source}")]
+    Json {
+        /// The object that was to be written.
+        path: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The store failed.
+    #[error("{path}: store: {source}")]
+    Store {
+        /// The object or prefix.
+        path: String,
+        /// Why.
+        source: object_store::Error,
+    },
+    /// The store gave no answer in time to a call that is harmless to repeat.
+    #[error("{path}: the store gave no answer within {seconds} s")]
+    Timeout {
+        /// The object or prefix.
+        path: String,
+        /// The bound, in seconds.
+        seconds: u64,
+    },
+    /// A local file or folder could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::Io { path, source }
+    }
+
+    pub(crate) fn corrupt(path: impl ToString, reason: impl ToString) -> Error {
+        Error::Corrupt { path: path.to_string(), reason: reason.to_string() }
+    }
+
+    pub(crate) fn refused(path: impl ToString, reason: impl ToString) -> Error {
+        Error::Refused { path: path.to_string(), reason: reason.to_string() }
+    }
+}
+
+fn show(value: &Option<u64>) -> String {
+    value.map_or_else(|| "absent".to_owned(), |v| v.to_string())
+}

@@ -1,0 +1,54 @@
+//! Statistics of Fairway: mergeable summaries, drift, sequential tests and confidence sequences.
+//!
+//! Everything here is pure: no IO, no clock, no randomness of its own. The same input gives the same output on every
+//! machine, so that a verdict can be replayed. Summaries merge exactly (counts are `u64`, sums are fixed point), so that
+//! any number of replicas gives the same verdict. No function panics: inputs outside a function's domain have a
+//! documented, harmless answer ("no evidence", an infinite width, `None`).
+//!
+//! | question | module |
+//! |---|---|
+//! | which bin does a value fall in, how often was each bin hit | [`bins`] |
+//! | how long do requests take | [`latency`] |
+//! | what is the mean per exposure, and how sure is that when users come often | [`cells`], [`fixed`] |
+//! | has a feature or a score moved since training | [`drift`] |
+//! | does the canary answer badly more often than stable | [`odds`] |
+//! | is the canary's mean metric better or worse, and by how much | [`confidence`] |
+//! | do the arms get the share of users they should get | [`srm`] |
+//! | what is the mean when old events count less | [`decay`] |
+//!
+//! What it does not do: it decides nothing. Policies (steps, holds, cooldowns) live with the operator.
+//!
+//! ```
+//! use fairway_stats::OddsGrid;
+//!
+//! // Looks of a canary: its share of the requests in the look, its bad answers, the bad answers of stable.
+//! let mut harm = OddsGrid::harm(0.10);
+//! harm.update(0.05, 14, 110);
+//! harm.update(0.25, 45, 75);
+//! harm.update(0.50, 110, 52);
+//! assert!(harm.rejects(0.05));
+//! ```
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod bins;
+pub mod cells;
+pub mod confidence;
+pub mod decay;
+pub mod drift;
+pub mod fixed;
+pub mod latency;
+pub mod odds;
+pub mod srm;
+
+pub use bins::{Bins, Histogram, ShapeMismatch};
+pub use cells::Cells;
+pub use confidence::Interval;
+pub use decay::ForwardDecay;
+pub use drift::{DriftReport, DriftRule, FeatureCounts, FeatureDrift, Persistence};
+pub use fixed::Fixed;
+pub use latency::LatencyHistogram;
+pub use odds::OddsGrid;
+
+#[cfg(test)]
+mod portable_stream;
