@@ -17,10 +17,7 @@ pub struct Context {
 impl Context {
     /// The context of an ordinary request of a user of `segment`.
     pub fn of_segment(segment: &str) -> Self {
-        Self {
-            segment: Some(segment.to_owned()),
-            personalize: true,
-        }
+        Self { segment: Some(segment.to_owned()), personalize: true }
     }
 }
 
@@ -54,10 +51,7 @@ fn default_k() -> usize {
 }
 
 fn anywhere() -> Context {
-    Context {
-        segment: None,
-        personalize: true,
-    }
+    Context { segment: None, personalize: true }
 }
 
 /// One recommended item.

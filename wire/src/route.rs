@@ -5,9 +5,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// A share of users in parts per million; never above 1,000,000.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct Weight(u32);
 
@@ -27,11 +25,7 @@ impl Weight {
     /// # Errors
     /// Above 1,000,000.
     pub fn from_ppm(ppm: u32) -> Result<Self, WeightError> {
-        if ppm > 1_000_000 {
-            Err(WeightError(ppm))
-        } else {
-            Ok(Self(ppm))
-        }
+        if ppm > 1_000_000 { Err(WeightError(ppm)) } else { Ok(Self(ppm)) }
     }
 
     /// From whole percents; above 100 counts as 100.

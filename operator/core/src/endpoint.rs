@@ -151,14 +151,8 @@ pub fn decide(
     observed: &EndpointObserved<'_>,
     now: Timestamp,
 ) -> Plan<EndpointEffect, EndpointStatus> {
-    let mut look = Look {
-        policy,
-        observed,
-        now,
-        status: observed.status.clone(),
-        effects: Vec::new(),
-        reasons: Vec::new(),
-    };
+    let mut look =
+        Look { policy, observed, now, status: observed.status.clone(), effects: Vec::new(), reasons: Vec::new() };
     look.absorb();
     look.obey();
     look.advance();
@@ -195,9 +189,7 @@ impl Look<'_> {
                 RolloutRequest::Pause => self.pause(&format!("paused by {who}")),
                 RolloutRequest::Resume => self.resume(who),
                 RolloutRequest::Promote { full } => self.promote_by_hand(*full, who),
-                RolloutRequest::Abort => {
-                    self.roll_back(Reason::new("Aborted", format!("aborted by {who}")))
-                }
+                RolloutRequest::Abort => self.roll_back(Reason::new("Aborted", format!("aborted by {who}"))),
                 RolloutRequest::Retry => self.retry(who),
                 RolloutRequest::Undo { to } => self.undo(to.as_ref(), who),
             }
@@ -208,10 +200,7 @@ impl Look<'_> {
         let since = self.now;
         match &mut self.status.rollout {
             Some(rollout) => {
-                rollout.paused.get_or_insert(Pause {
-                    since,
-                    why: why.to_owned(),
-                });
+                rollout.paused.get_or_insert(Pause { since, why: why.to_owned() });
                 self.say("Paused", why);
             }
             None => self.say("NothingToPause", "there is no rollout to pause"),
@@ -219,12 +208,7 @@ impl Look<'_> {
     }
 
     fn resume(&mut self, who: &str) {
-        match self
-            .status
-            .rollout
-            .as_mut()
-            .and_then(|rollout| rollout.paused.take())
-        {
+        match self.status.rollout.as_mut().and_then(|rollout| rollout.paused.take()) {
             Some(_) => self.say("Resumed", format!("resumed by {who}")),
             None => self.say("NothingToResume", "no rollout is paused"),
         }
@@ -245,10 +229,7 @@ impl Look<'_> {
     fn retry(&mut self, who: &str) {
         let wanted = self.observed.wanted.map(|target| target.digest.clone());
         match wanted.and_then(|digest| self.status.barred.remove(&digest)) {
-            Some(_) => self.say(
-                "Retried",
-                format!("the barred version may be tried again, says {who}"),
-            ),
+            Some(_) => self.say("Retried", format!("the barred version may be tried again, says {who}")),
             None => self.say("NothingToRetry", "the wanted version is not barred"),
         }
     }
@@ -258,19 +239,12 @@ impl Look<'_> {
         if self.status.rollout.is_some() {
             return self.roll_back(reason);
         }
-        let previous = to
-            .cloned()
-            .or_else(|| self.status.bake.as_ref().map(|bake| bake.previous.clone()));
+        let previous = to.cloned().or_else(|| self.status.bake.as_ref().map(|bake| bake.previous.clone()));
         let previous = previous.or_else(|| self.last_promoted_before_stable());
         match previous {
-            Some(target) if self.observed.ready.contains(&target.digest) => {
-                self.replace_stable(target, reason)
-            }
+            Some(target) if self.observed.ready.contains(&target.digest) => self.replace_stable(target, reason),
             Some(target) => {
-                let message = format!(
-                    "version {} is being loaded; ask again when it is ready",
-                    target.version
-                );
+                let message = format!("version {} is being loaded; ask again when it is ready", target.version);
                 self.effects.push(EndpointEffect::Load { target });
                 self.say("Loading", message);
             }
@@ -280,15 +254,8 @@ impl Look<'_> {
 
     fn last_promoted_before_stable(&self) -> Option<Target> {
         let stable = self.status.stable.as_ref()?;
-        let promoted = self
-            .status
-            .history
-            .iter()
-            .rev()
-            .filter(|ended| ended.result == RolloutResult::Promoted);
-        promoted
-            .map(|ended| ended.target.clone())
-            .find(|target| target.digest != stable.digest)
+        let promoted = self.status.history.iter().rev().filter(|ended| ended.result == RolloutResult::Promoted);
+        promoted.map(|ended| ended.target.clone()).find(|target| target.digest != stable.digest)
     }
 
     fn replace_stable(&mut self, target: Target, reason: Reason) {
@@ -310,10 +277,7 @@ impl Look<'_> {
 
     fn move_champion(&mut self, to: &Target, why: &str) {
         if self.policy.promotes {
-            self.effects.push(EndpointEffect::MoveChampion {
-                to: to.clone(),
-                why: why.to_owned(),
-            });
+            self.effects.push(EndpointEffect::MoveChampion { to: to.clone(), why: why.to_owned() });
         }
     }
 
@@ -331,40 +295,24 @@ impl Look<'_> {
     fn consider_wanted(&mut self) {
         let Some(wanted) = self.observed.wanted.cloned() else {
             if self.status.stable.is_none() {
-                self.say(
-                    "NoVersion",
-                    "no version is registered yet: the baseline serves",
-                );
+                self.say("NoVersion", "no version is registered yet: the baseline serves");
             }
             return;
         };
-        if self
-            .status
-            .stable
-            .as_ref()
-            .is_some_and(|stable| stable.digest == wanted.digest)
-        {
+        if self.status.stable.as_ref().is_some_and(|stable| stable.digest == wanted.digest) {
             return;
         }
         if let Some(why) = self.status.barred.get(&wanted.digest) {
-            let message = format!(
-                "version {} was taken back ({why}); `fairway rollout retry` tries it again",
-                wanted.version
-            );
+            let message =
+                format!("version {} was taken back ({why}); `fairway rollout retry` tries it again", wanted.version);
             return self.say("Barred", message);
         }
         if let Some(why) = self.observed.broken.get(&wanted.digest).cloned() {
             self.bar(&wanted.digest, &why);
-            return self.say(
-                "BlockedByFailedLoad",
-                format!("version {} could not be loaded: {why}", wanted.version),
-            );
+            return self.say("BlockedByFailedLoad", format!("version {} could not be loaded: {why}", wanted.version));
         }
         if !self.observed.ready.contains(&wanted.digest) {
-            self.say(
-                "Loading",
-                format!("version {} is being fetched and verified", wanted.version),
-            );
+            self.say("Loading", format!("version {} is being fetched and verified", wanted.version));
             return self.effects.push(EndpointEffect::Load { target: wanted });
         }
         match self.status.stable.clone() {
@@ -375,10 +323,7 @@ impl Look<'_> {
 
     /// A first version has nothing to be compared with: it serves at once.
     fn serve_first(&mut self, target: Target) {
-        let message = format!(
-            "version {} is the first one: it serves everybody",
-            target.version
-        );
+        let message = format!("version {} is the first one: it serves everybody", target.version);
         self.move_champion(&target, &message);
         self.remember(Ended {
             id: "first".to_owned(),
@@ -412,27 +357,16 @@ impl Look<'_> {
         if let Some(newer) = self.superseding(&rollout) {
             self.end(
                 RolloutResult::Superseded,
-                Reason::new(
-                    "Superseded",
-                    format!("version {} took its place", newer.version),
-                ),
+                Reason::new("Superseded", format!("version {} took its place", newer.version)),
             );
             return self.consider_wanted();
         }
         if let Some(why) = self.observed.broken.get(&rollout.candidate.digest) {
-            return self.roll_back(Reason::new(
-                "BlockedByFailedLoad",
-                format!("could not be loaded: {why}"),
-            ));
+            return self.roll_back(Reason::new("BlockedByFailedLoad", format!("could not be loaded: {why}")));
         }
         if !self.observed.ready.contains(&rollout.candidate.digest) {
-            self.say(
-                "Loading",
-                format!("version {} is being loaded", rollout.candidate.version),
-            );
-            return self.effects.push(EndpointEffect::Load {
-                target: rollout.candidate,
-            });
+            self.say("Loading", format!("version {} is being loaded", rollout.candidate.version));
+            return self.effects.push(EndpointEffect::Load { target: rollout.candidate });
         }
         let verdicts = rollout.evidence.verdicts(self.policy);
         if let Some(verdict) = harm(&verdicts) {
@@ -442,31 +376,19 @@ impl Look<'_> {
             return;
         }
         if let Some(pause) = &rollout.paused {
-            return self.say(
-                "Paused",
-                format!(
-                    "{}; the weight stays at {}",
-                    pause.why,
-                    rollout.weight(self.policy)
-                ),
-            );
+            return self.say("Paused", format!("{}; the weight stays at {}", pause.why, rollout.weight(self.policy)));
         }
         if let Some(waiting) = rollout.waiting(self.policy, self.now) {
-            let message = format!(
-                "at {}: {}",
-                rollout.weight(self.policy),
-                waiting.sentence(self.now)
-            );
+            let message = format!("at {}: {}", rollout.weight(self.policy), waiting.sentence(self.now));
             return self.say("Progressing", message);
         }
         if !rollout.is_last_step(self.policy) {
             return self.next_step("held, with enough requests and no proof of harm");
         }
         match unproved(&verdicts).filter(|_| self.policy.require_proof) {
-            Some(verdict) => self.say(
-                "AwaitingProof",
-                format!("non-inferiority is not proved yet: {}", verdict.message),
-            ),
+            Some(verdict) => {
+                self.say("AwaitingProof", format!("non-inferiority is not proved yet: {}", verdict.message))
+            }
             None => self.promote(Reason::new("Promoted", promotion(&verdicts))),
         }
     }
@@ -474,11 +396,7 @@ impl Look<'_> {
     fn superseding(&self, rollout: &Rollout) -> Option<Target> {
         let wanted = self.observed.wanted?;
         let is_new = wanted.digest != rollout.candidate.digest
-            && self
-                .status
-                .stable
-                .as_ref()
-                .is_none_or(|stable| stable.digest != wanted.digest)
+            && self.status.stable.as_ref().is_none_or(|stable| stable.digest != wanted.digest)
             && !self.status.barred.contains_key(&wanted.digest);
         is_new.then(|| wanted.clone())
     }
@@ -489,10 +407,7 @@ impl Look<'_> {
         if let Some(pause) = &rollout.paused {
             let over = elapsed(pause.since, self.now) > limit;
             if over {
-                self.roll_back(Reason::new(
-                    "PauseTooLong",
-                    format!("paused for more than {}", spell(limit)),
-                ));
+                self.roll_back(Reason::new("PauseTooLong", format!("paused for more than {}", spell(limit))));
             }
             return over;
         }
@@ -515,12 +430,8 @@ impl Look<'_> {
         }
         let message = format!("no router has reported for {}", spell(silence));
         match self.policy.on_missing_telemetry {
-            OnMissingTelemetry::Rollback => {
-                self.roll_back(Reason::new("TelemetryMissing", message))
-            }
-            OnMissingTelemetry::Hold => {
-                self.say("TelemetryMissing", format!("{message}: the weight stays"))
-            }
+            OnMissingTelemetry::Rollback => self.roll_back(Reason::new("TelemetryMissing", message)),
+            OnMissingTelemetry::Hold => self.say("TelemetryMissing", format!("{message}: the weight stays")),
         }
         true
     }
@@ -534,11 +445,8 @@ impl Look<'_> {
         rollout.step += 1;
         rollout.weight_since = now;
         rollout.evidence.answered_at_weight = 0;
-        let message = format!(
-            "version {} goes from {before} to {}: {why}",
-            rollout.candidate.version,
-            rollout.weight(policy)
-        );
+        let message =
+            format!("version {} goes from {before} to {}: {why}", rollout.candidate.version, rollout.weight(policy));
         self.say("StepUp", message);
     }
 
@@ -553,11 +461,7 @@ impl Look<'_> {
         self.end(RolloutResult::Promoted, reason.clone());
         self.move_champion(&target, &reason.message);
         self.status.stable = Some(target);
-        self.status.bake = Some(Bake {
-            previous,
-            since: self.now,
-            rollout,
-        });
+        self.status.bake = Some(Bake { previous, since: self.now, rollout });
     }
 
     /// Stable alone, now. The digest is barred until a person says `retry`.
@@ -630,18 +534,10 @@ impl Look<'_> {
         let until = bake.since + self.policy.bake.max(self.policy.reward_within);
         if self.now < until {
             let left = spell(elapsed(self.now, until));
-            return self.say(
-                "Baking",
-                format!(
-                    "version {} is kept for another {left}",
-                    bake.previous.version
-                ),
-            );
+            return self.say("Baking", format!("version {} is kept for another {left}", bake.previous.version));
         }
         self.status.bake = None;
-        self.effects.push(EndpointEffect::Unload {
-            digest: bake.previous.digest,
-        });
+        self.effects.push(EndpointEffect::Unload { digest: bake.previous.digest });
         self.say("Baked", "the promotion is final: no harm has shown");
         self.consider_wanted();
     }
@@ -650,23 +546,16 @@ impl Look<'_> {
     fn route(&mut self) {
         let before = self.status.route.clone();
         let mut route = self.wanted_route(before.as_ref());
-        let unchanged = before
-            .as_ref()
-            .is_some_and(|before| same_but_lease(before, &route));
+        let unchanged = before.as_ref().is_some_and(|before| same_but_lease(before, &route));
         if unchanged {
             route.generation = before.as_ref().map_or(0, |before| before.generation);
-            let renew_at = before
-                .as_ref()
-                .and_then(|before| before.lease_until)
-                .map(|until| until - self.observed.lease / 2);
+            let renew_at =
+                before.as_ref().and_then(|before| before.lease_until).map(|until| until - self.observed.lease / 2);
             if renew_at.is_none_or(|at| self.now < at) {
                 return;
             }
         } else if let (Some(rollout), Some(canary)) = (&mut self.status.rollout, &route.canary) {
-            let is_new_weight = before
-                .as_ref()
-                .and_then(|before| before.canary.as_ref())
-                .map(|before| before.weight)
+            let is_new_weight = before.as_ref().and_then(|before| before.canary.as_ref()).map(|before| before.weight)
                 != Some(canary.weight);
             if is_new_weight || rollout.weight_generation == 0 {
                 rollout.weight_generation = route.generation;
@@ -679,17 +568,15 @@ impl Look<'_> {
 
     fn wanted_route(&self, before: Option<&Route>) -> Route {
         let rollout = self.status.rollout.as_ref();
-        let canary = rollout
-            .filter(|rollout| self.observed.ready.contains(&rollout.candidate.digest))
-            .map(|rollout| {
-                let step = rollout.current(self.policy);
-                Canary {
-                    target: rollout.candidate.clone(),
-                    weight: step.weight,
-                    segments: step.segments.clone(),
-                    shadow: self.policy.shadow,
-                }
-            });
+        let canary = rollout.filter(|rollout| self.observed.ready.contains(&rollout.candidate.digest)).map(|rollout| {
+            let step = rollout.current(self.policy);
+            Canary {
+                target: rollout.candidate.clone(),
+                weight: step.weight,
+                segments: step.segments.clone(),
+                shadow: self.policy.shadow,
+            }
+        });
         Route {
             generation: before.map_or(0, |before| before.generation) + 1,
             stable: self.status.stable.clone(),
@@ -706,37 +593,16 @@ impl Look<'_> {
     fn finish(self) -> Plan<EndpointEffect, EndpointStatus> {
         let conditions = conditions(self.policy, &self.status, &self.reasons, self.now);
         let busy = self.status.rollout.is_some() || self.status.bake.is_some();
-        let next_look = self.now
-            + if busy {
-                self.observed.lease / 4
-            } else {
-                self.observed.lease
-            };
+        let next_look = self.now + if busy { self.observed.lease / 4 } else { self.observed.lease };
         crate::invariants::check_endpoint(self.policy, self.observed, &self.status);
-        Plan {
-            effects: self.effects,
-            status: self.status,
-            next_look,
-            reasons: self.reasons,
-            conditions,
-        }
+        Plan { effects: self.effects, status: self.status, next_look, reasons: self.reasons, conditions }
     }
 }
 
 fn promotion(verdicts: &[crate::evidence::Verdict]) -> String {
-    let unproved = verdicts
-        .iter()
-        .filter(|verdict| verdict.outcome != crate::evidence::Outcome::NonInferior)
-        .count();
-    let numbers: Vec<&str> = verdicts
-        .iter()
-        .map(|verdict| verdict.message.as_str())
-        .collect();
-    let how = if unproved == 0 {
-        "proved not worse"
-    } else {
-        "no harm shown"
-    };
+    let unproved = verdicts.iter().filter(|verdict| verdict.outcome != crate::evidence::Outcome::NonInferior).count();
+    let numbers: Vec<&str> = verdicts.iter().map(|verdict| verdict.message.as_str()).collect();
+    let how = if unproved == 0 { "proved not worse" } else { "no harm shown" };
     format!("{how} on {} gates ({})", verdicts.len(), numbers.join("; "))
 }
 
@@ -745,83 +611,43 @@ fn millis(duration: Duration) -> u32 {
 }
 
 fn same_but_lease(before: &Route, after: &Route) -> bool {
-    let neutral = |route: &Route| Route {
-        generation: 0,
-        lease_until: None,
-        ..route.clone()
-    };
+    let neutral = |route: &Route| Route { generation: 0, lease_until: None, ..route.clone() };
     neutral(before) == neutral(after)
 }
 
-fn conditions(
-    policy: &EndpointPolicy,
-    status: &EndpointStatus,
-    reasons: &[Reason],
-    now: Timestamp,
-) -> Vec<Condition> {
-    let condition = |kind: &str, holds: bool, reason: Reason| Condition {
-        kind: kind.to_owned(),
-        status: holds,
-        reason,
-    };
-    let last = |codes: &[&str]| {
-        reasons
-            .iter()
-            .rev()
-            .find(|reason| codes.contains(&reason.code.as_str()))
-            .cloned()
-    };
+fn conditions(policy: &EndpointPolicy, status: &EndpointStatus, reasons: &[Reason], now: Timestamp) -> Vec<Condition> {
+    let condition =
+        |kind: &str, holds: bool, reason: Reason| Condition { kind: kind.to_owned(), status: holds, reason };
+    let last = |codes: &[&str]| reasons.iter().rev().find(|reason| codes.contains(&reason.code.as_str())).cloned();
     let mut all = Vec::new();
     match &status.stable {
-        Some(stable) => all.push(condition(
-            "Ready",
-            true,
-            Reason::new("Serving", format!("version {} serves", stable.version)),
-        )),
+        Some(stable) => {
+            all.push(condition("Ready", true, Reason::new("Serving", format!("version {} serves", stable.version))))
+        }
         None => all.push(condition(
             "Ready",
             false,
-            Reason::new(
-                "NoVersion",
-                "the baseline serves until a first version passes",
-            ),
+            Reason::new("NoVersion", "the baseline serves until a first version passes"),
         )),
     }
     if let Some(rollout) = &status.rollout {
         let weight = rollout.weight(policy);
-        let message = format!(
-            "version {} on {weight} of the users",
-            rollout.candidate.version
-        );
-        let progress = last(&[
-            "Progressing",
-            "StepUp",
-            "RolloutStarted",
-            "AwaitingProof",
-            "Loading",
-        ]);
+        let message = format!("version {} on {weight} of the users", rollout.candidate.version);
+        let progress = last(&["Progressing", "StepUp", "RolloutStarted", "AwaitingProof", "Loading"]);
         all.push(condition(
             "Progressing",
             rollout.paused.is_none(),
             progress.unwrap_or_else(|| Reason::new("Rollout", message)),
         ));
         if let Some(pause) = &rollout.paused {
-            all.push(condition(
-                "Paused",
-                true,
-                Reason::new("Paused", pause.why.clone()),
-            ));
+            all.push(condition("Paused", true, Reason::new("Paused", pause.why.clone())));
         }
         all.push(feasible::condition(policy, rollout, now));
     }
     if let Some(missing) = last(&["TelemetryMissing"]) {
         all.push(condition("TelemetryMissing", true, missing));
     }
-    if let Some(ended) = status
-        .history
-        .last()
-        .filter(|ended| ended.result == RolloutResult::RolledBack)
-    {
+    if let Some(ended) = status.history.last().filter(|ended| ended.result == RolloutResult::RolledBack) {
         all.push(condition("RolledBack", true, ended.reason.clone()));
     }
     all

@@ -40,10 +40,7 @@ fn judge_one(gate: &EvaluationGate, scores: Scores<'_>) -> Result<(), Reason> {
     let (Some(ours), Some(theirs)) = (value(scores.candidate), value(rival)) else {
         return Err(Reason::new(
             "MetricMissing",
-            format!(
-                "{name} was not measured; measured: {}",
-                known(scores.candidate)
-            ),
+            format!("{name} was not measured; measured: {}", known(scores.candidate)),
         ));
     };
     let least = match gate.demand {
@@ -52,14 +49,13 @@ fn judge_one(gate: &EvaluationGate, scores: Scores<'_>) -> Result<(), Reason> {
         Demand::AtLeastBetter(Margin::Relative(x)) => theirs * (1.0 + x),
         Demand::AtLeastBetter(Margin::Absolute(x)) => theirs + x,
     };
-    if ours >= least {
+    // Decimal limits are not exact in binary; a metric never has twelve meaningful digits.
+    if ours >= least - 1e-12 {
         return Ok(());
     }
     Err(Reason::new(
         "GateRejected",
-        format!(
-            "{name} {ours:.4} is below {least:.4}, which the gate asks against {rival_name} ({theirs:.4})"
-        ),
+        format!("{name} {ours:.4} is below {least:.4}, which the gate asks against {rival_name} ({theirs:.4})"),
     ))
 }
 
@@ -77,14 +73,7 @@ mod tests {
     }
 
     fn gate(versus: Versus, demand: Demand) -> EvaluationGate {
-        EvaluationGate {
-            metric: Metric {
-                kind: MetricKind::Recall,
-                k: 20,
-            },
-            versus,
-            demand,
-        }
+        EvaluationGate { metric: Metric { kind: MetricKind::Recall, k: 20 }, versus, demand }
     }
 
     #[test]
@@ -93,61 +82,17 @@ mod tests {
         let gain = |x| Demand::AtLeastBetter(Margin::Absolute(x));
         let cases = [
             // candidate, champion, popularity, gate, passes
-            (
-                0.10,
-                Some(0.10),
-                0.05,
-                gate(Versus::Champion, relative(0.0)),
-                true,
-            ),
-            (
-                0.0999,
-                Some(0.10),
-                0.05,
-                gate(Versus::Champion, relative(0.0)),
-                false,
-            ),
-            (
-                0.095,
-                Some(0.10),
-                0.05,
-                gate(Versus::Champion, relative(0.06)),
-                true,
-            ),
-            (
-                0.01,
-                None,
-                0.05,
-                gate(Versus::Champion, relative(0.0)),
-                true,
-            ),
+            (0.10, Some(0.10), 0.05, gate(Versus::Champion, relative(0.0)), true),
+            (0.0999, Some(0.10), 0.05, gate(Versus::Champion, relative(0.0)), false),
+            (0.095, Some(0.10), 0.05, gate(Versus::Champion, relative(0.06)), true),
+            (0.01, None, 0.05, gate(Versus::Champion, relative(0.0)), true),
             (0.06, None, 0.05, gate(Versus::Popularity, gain(0.01)), true),
-            (
-                0.059,
-                None,
-                0.05,
-                gate(Versus::Popularity, gain(0.01)),
-                false,
-            ),
-            (
-                f64::NAN,
-                None,
-                0.05,
-                gate(Versus::Popularity, gain(0.0)),
-                false,
-            ),
+            (0.059, None, 0.05, gate(Versus::Popularity, gain(0.01)), false),
+            (f64::NAN, None, 0.05, gate(Versus::Popularity, gain(0.0)), false),
         ];
         for (candidate, champion, popularity, gate, passes) in cases {
-            let (candidate, champion, popularity) = (
-                metrics(candidate),
-                champion.map(metrics),
-                metrics(popularity),
-            );
-            let scores = Scores {
-                candidate: &candidate,
-                champion: champion.as_ref(),
-                popularity: &popularity,
-            };
+            let (candidate, champion, popularity) = (metrics(candidate), champion.map(metrics), metrics(popularity));
+            let scores = Scores { candidate: &candidate, champion: champion.as_ref(), popularity: &popularity };
             assert_eq!(judge(&[gate], scores).is_ok(), passes, "{gate:?}");
         }
     }
@@ -155,18 +100,8 @@ mod tests {
     #[test]
     fn a_metric_nobody_measured_is_not_a_pass() {
         let (candidate, popularity) = (Metrics::new(), metrics(0.05));
-        let scores = Scores {
-            candidate: &candidate,
-            champion: None,
-            popularity: &popularity,
-        };
-        let refusal = judge(
-            &[gate(
-                Versus::Popularity,
-                Demand::AtLeastBetter(Margin::Absolute(0.0)),
-            )],
-            scores,
-        );
+        let scores = Scores { candidate: &candidate, champion: None, popularity: &popularity };
+        let refusal = judge(&[gate(Versus::Popularity, Demand::AtLeastBetter(Margin::Absolute(0.0)))], scores);
         assert_eq!(refusal.unwrap_err().code, "MetricMissing");
     }
 }

@@ -7,9 +7,7 @@
 use std::collections::BTreeMap;
 
 use fairway_stats::Cells;
-use fairway_stats::confidence::{
-    MINIMUM_CELLS, MINIMUM_UNITS, asymptotic_half_width_one_sided, rho2_exact,
-};
+use fairway_stats::confidence::{MINIMUM_CELLS, MINIMUM_UNITS, asymptotic_half_width_one_sided, rho2_exact};
 use fairway_stats::odds::OddsGrid;
 use fairway_wire::{Arm, Pair, Rival, Track, Window};
 use serde::{Deserialize, Serialize};
@@ -50,16 +48,8 @@ struct Rare {
 
 impl Rare {
     fn new(tolerance: f64) -> Self {
-        let (harm, non_inferiority) = (
-            OddsGrid::harm(tolerance),
-            OddsGrid::non_inferiority(tolerance),
-        );
-        Self {
-            harm,
-            non_inferiority,
-            bad_canary: 0,
-            bad_stable: 0,
-        }
+        let (harm, non_inferiority) = (OddsGrid::harm(tolerance), OddsGrid::non_inferiority(tolerance));
+        Self { harm, non_inferiority, bad_canary: 0, bad_stable: 0 }
     }
 
     fn look(&mut self, share: f64, bad_canary: u64, bad_stable: u64) {
@@ -100,9 +90,7 @@ pub type Eligible = BTreeMap<u64, Vec<String>>;
 impl Evidence {
     /// Nothing seen yet.
     pub fn new(policy: &EndpointPolicy, canary: &str, stable: &str) -> Self {
-        let tolerance = |wanted: fn(&RolloutGate) -> Option<f64>| {
-            policy.gates.iter().find_map(wanted).map(Rare::new)
-        };
+        let tolerance = |wanted: fn(&RolloutGate) -> Option<f64>| policy.gates.iter().find_map(wanted).map(Rare::new);
         Self {
             canary: canary.to_owned(),
             stable: stable.to_owned(),
@@ -183,26 +171,14 @@ impl Evidence {
     /// bound), so that the whole rollout keeps it.
     pub fn verdicts(&self, policy: &EndpointPolicy) -> Vec<Verdict> {
         let alpha = policy.false_alarm_rate.get() / policy.gates.len().max(1) as f64;
-        policy
-            .gates
-            .iter()
-            .filter_map(|gate| self.verdict(gate, policy, alpha))
-            .collect()
+        policy.gates.iter().filter_map(|gate| self.verdict(gate, policy, alpha)).collect()
     }
 
     fn verdict(&self, gate: &RolloutGate, policy: &EndpointPolicy, alpha: f64) -> Option<Verdict> {
         match gate {
-            RolloutGate::Errors { .. } => self
-                .errors
-                .as_ref()
-                .map(|rare| self.rare_verdict("errors", rare, alpha)),
-            RolloutGate::Slow { .. } => self
-                .slow
-                .as_ref()
-                .map(|rare| self.rare_verdict("slow", rare, alpha)),
-            RolloutGate::Reward { tolerance } => {
-                Some(self.reward_verdict(*tolerance, policy, alpha))
-            }
+            RolloutGate::Errors { .. } => self.errors.as_ref().map(|rare| self.rare_verdict("errors", rare, alpha)),
+            RolloutGate::Slow { .. } => self.slow.as_ref().map(|rare| self.rare_verdict("slow", rare, alpha)),
+            RolloutGate::Reward { tolerance } => Some(self.reward_verdict(*tolerance, policy, alpha)),
         }
     }
 
@@ -223,35 +199,19 @@ impl Evidence {
             rare.harm.ln_e_max().max(0.0),
             (1.0 / alpha).ln(),
         );
-        Verdict {
-            gate: gate.to_owned(),
-            outcome,
-            message,
-        }
+        Verdict { gate: gate.to_owned(), outcome, message }
     }
 
     fn reward_verdict(&self, tolerance: Margin, policy: &EndpointPolicy, alpha: f64) -> Verdict {
         let gate = "reward".to_owned();
         let Some(contrast) = self.contrast(tolerance, policy.shadow) else {
-            let message = format!(
-                "reward: too few matured exposures to say anything ({} on the canary)",
-                self.matured()
-            );
-            return Verdict {
-                gate,
-                outcome: Outcome::Inconclusive,
-                message,
-            };
+            let message =
+                format!("reward: too few matured exposures to say anything ({} on the canary)", self.matured());
+            return Verdict { gate, outcome: Outcome::Inconclusive, message };
         };
-        let planned =
-            (policy.min_requests * policy.steps.as_slice().len() as u64).max(MINIMUM_UNITS);
+        let planned = (policy.min_requests * policy.steps.as_slice().len() as u64).max(MINIMUM_UNITS);
         let rho2 = rho2_exact((2.0 * alpha).min(0.5), planned as f64);
-        let half = asymptotic_half_width_one_sided(
-            contrast.standard_error,
-            contrast.n as f64,
-            rho2,
-            alpha,
-        );
+        let half = asymptotic_half_width_one_sided(contrast.standard_error, contrast.n as f64, rho2, alpha);
         let outcome = if contrast.estimate + half < 0.0 {
             Outcome::Harmful
         } else if contrast.estimate - half > 0.0 {
@@ -268,11 +228,7 @@ impl Evidence {
             contrast.estimate - half,
             contrast.estimate + half,
         );
-        Verdict {
-            gate,
-            outcome,
-            message,
-        }
+        Verdict { gate, outcome, message }
     }
 
     /// Errors per request, both sides together.
@@ -288,45 +244,30 @@ impl Evidence {
     fn rate(&self, rare: Option<&Rare>) -> f64 {
         let requests = self.canary_requests + self.stable_requests;
         let bad = rare.map_or(0, |rare| rare.bad_canary + rare.bad_stable);
-        if requests == 0 {
-            0.0
-        } else {
-            bad as f64 / requests as f64
-        }
+        if requests == 0 { 0.0 } else { bad as f64 / requests as f64 }
     }
 
     /// Matured exposures of the canary.
     pub fn matured(&self) -> u64 {
-        self.strata
-            .values()
-            .map(|stratum| stratum.canary.n().max(stratum.pair.difference.n()))
-            .sum()
+        self.strata.values().map(|stratum| stratum.canary.n().max(stratum.pair.difference.n())).sum()
     }
 
     /// Canary minus what the tolerance asks of it, over strata weighted by matured canary exposures.
     fn contrast(&self, tolerance: Margin, paired: bool) -> Option<Contrast> {
-        let parts: Vec<Contrast> = self
-            .strata
-            .values()
-            .filter_map(|stratum| {
-                if paired {
-                    pair_contrast(&stratum.pair, tolerance)
-                } else {
-                    arm_contrast(stratum, tolerance)
-                }
-            })
-            .collect();
+        let parts: Vec<Contrast> =
+            self.strata
+                .values()
+                .filter_map(|stratum| {
+                    if paired { pair_contrast(&stratum.pair, tolerance) } else { arm_contrast(stratum, tolerance) }
+                })
+                .collect();
         let n: u64 = parts.iter().map(|part| part.n).sum();
         if n < MINIMUM_UNITS {
             return None;
         }
         let weight = |part: &Contrast| part.n as f64 / n as f64;
-        let mean =
-            |value: fn(&Contrast) -> f64| parts.iter().map(|part| weight(part) * value(part)).sum();
-        let variance: f64 = parts
-            .iter()
-            .map(|part| (weight(part) * part.standard_error).powi(2))
-            .sum();
+        let mean = |value: fn(&Contrast) -> f64| parts.iter().map(|part| weight(part) * value(part)).sum();
+        let variance: f64 = parts.iter().map(|part| (weight(part) * part.standard_error).powi(2)).sum();
         Some(Contrast {
             estimate: mean(|part| part.estimate),
             canary: mean(|part| part.canary),
@@ -366,8 +307,7 @@ fn arm_contrast(stratum: &Stratum, tolerance: Margin) -> Option<Contrast> {
         estimate: canary - factor * stable + bound,
         canary,
         stable,
-        standard_error: (variance / stratum.canary.n() as f64
-            + factor * factor * variance / stratum.stable.n() as f64)
+        standard_error: (variance / stratum.canary.n() as f64 + factor * factor * variance / stratum.stable.n() as f64)
             .sqrt(),
         n: stratum.canary.n(),
     })

@@ -14,8 +14,7 @@ use crate::rollout::Rollout;
 /// `share` is the canary's share of requests and `bad_rate` the rate of bad answers, both in (0, 1).
 pub fn canary_requests_for_proof(share: f64, bad_rate: f64, margin: f64, alpha: f64) -> f64 {
     let boundary = (1.0 + margin) * share / ((1.0 + margin) * share + 1.0 - share);
-    let divergence =
-        share * (share / boundary).ln() + (1.0 - share) * ((1.0 - share) / (1.0 - boundary)).ln();
+    let divergence = share * (share / boundary).ln() + (1.0 - share) * ((1.0 - share) / (1.0 - boundary)).ln();
     if divergence <= 0.0 || bad_rate <= 0.0 {
         return f64::INFINITY;
     }
@@ -24,11 +23,7 @@ pub fn canary_requests_for_proof(share: f64, bad_rate: f64, margin: f64, alpha: 
 
 /// The condition `EvidenceFeasible` of a running rollout. Without `requireProof` nothing has to be proved, and it holds.
 pub fn condition(policy: &EndpointPolicy, rollout: &Rollout, now: Timestamp) -> Condition {
-    let holds = |reason| Condition {
-        kind: "EvidenceFeasible".to_owned(),
-        status: true,
-        reason,
-    };
+    let holds = |reason| Condition { kind: "EvidenceFeasible".to_owned(), status: true, reason };
     if !policy.require_proof {
         return holds(Reason::new(
             "NoProofAsked",
@@ -47,20 +42,11 @@ pub fn condition(policy: &EndpointPolicy, rollout: &Rollout, now: Timestamp) -> 
         .gates
         .iter()
         .filter_map(|gate| match gate {
-            RolloutGate::Errors { tolerance } => {
-                Some(("errors", *tolerance, rollout.evidence.error_rate()))
-            }
-            RolloutGate::Slow { tolerance, .. } => {
-                Some(("slow", *tolerance, rollout.evidence.slow_rate()))
-            }
+            RolloutGate::Errors { tolerance } => Some(("errors", *tolerance, rollout.evidence.error_rate())),
+            RolloutGate::Slow { tolerance, .. } => Some(("slow", *tolerance, rollout.evidence.slow_rate())),
             RolloutGate::Reward { .. } => None,
         })
-        .map(|(name, margin, rate)| {
-            (
-                name,
-                canary_requests_for_proof(share, rate, margin, alpha) / canary_per_second,
-            )
-        })
+        .map(|(name, margin, rate)| (name, canary_requests_for_proof(share, rate, margin, alpha) / canary_per_second))
         .max_by(|a, b| a.1.total_cmp(&b.1));
     let Some((gate, seconds)) = longest else {
         return holds(Reason::new("Feasible", "the gates can answer in time"));
@@ -68,26 +54,15 @@ pub fn condition(policy: &EndpointPolicy, rollout: &Rollout, now: Timestamp) -> 
     let per_day = (seen as f64 / age * 86_400.0).round();
     if seconds <= policy.max_duration.as_secs_f64() {
         let needs = spell(Duration::from_secs_f64(seconds));
-        return holds(Reason::new(
-            "Feasible",
-            format!("{per_day} requests a day: {gate} needs about {needs}"),
-        ));
+        return holds(Reason::new("Feasible", format!("{per_day} requests a day: {gate} needs about {needs}")));
     }
-    let needs = if seconds.is_finite() {
-        format!("{:.0} days", seconds / 86_400.0)
-    } else {
-        "for ever".to_owned()
-    };
+    let needs = if seconds.is_finite() { format!("{:.0} days", seconds / 86_400.0) } else { "for ever".to_owned() };
     let message = format!(
         "{per_day} requests a day: proof on {gate} needs {needs}, and maxDuration allows {}; raise the tolerance, the \
          weight or maxDuration, or leave requireProof out",
         spell(policy.max_duration)
     );
-    Condition {
-        kind: "EvidenceFeasible".to_owned(),
-        status: false,
-        reason: Reason::new("TooLittleTraffic", message),
-    }
+    Condition { kind: "EvidenceFeasible".to_owned(), status: false, reason: Reason::new("TooLittleTraffic", message) }
 }
 
 #[cfg(test)]

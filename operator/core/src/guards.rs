@@ -9,17 +9,9 @@ use crate::plan::{elapsed, spell};
 use crate::policy::ModelPolicy;
 
 /// The first guard that forbids an automatic run now, or none.
-pub fn forbids(
-    policy: &ModelPolicy,
-    status: &ModelStatus,
-    rollout_active: bool,
-    now: Timestamp,
-) -> Option<Reason> {
+pub fn forbids(policy: &ModelPolicy, status: &ModelStatus, rollout_active: bool, now: Timestamp) -> Option<Reason> {
     if rollout_active {
-        return Some(Reason::new(
-            "RolloutActive",
-            "a rollout of this model is in progress; its verdict comes first",
-        ));
+        return Some(Reason::new("RolloutActive", "a rollout of this model is in progress; its verdict comes first"));
     }
     if status.rejections >= policy.breaker {
         let message = format!(
@@ -30,22 +22,12 @@ pub fn forbids(
     }
     if let Some(until) = status.cooldown_until.filter(|until| now < *until) {
         let left = spell(elapsed(now, until));
-        return Some(Reason::new(
-            "Cooldown",
-            format!("the last run ended too recently; possible again in {left}"),
-        ));
+        return Some(Reason::new("Cooldown", format!("the last run ended too recently; possible again in {left}")));
     }
-    let recent = status
-        .automatic_runs
-        .iter()
-        .filter(|started| elapsed(**started, now) < policy.budget_per)
-        .count();
+    let recent = status.automatic_runs.iter().filter(|started| elapsed(**started, now) < policy.budget_per).count();
     if recent >= policy.budget_runs as usize {
-        let message = format!(
-            "{recent} of {} automatic runs in {} are used up",
-            policy.budget_runs,
-            spell(policy.budget_per)
-        );
+        let message =
+            format!("{recent} of {} automatic runs in {} are used up", policy.budget_runs, spell(policy.budget_per));
         return Some(Reason::new("BudgetSpent", message));
     }
     None

@@ -41,23 +41,11 @@ pub fn one_run(before: &ModelStatus, after: &ModelStatus) -> bool {
 }
 
 /// Checks an endpoint's plan in debug builds.
-pub fn check_endpoint(
-    policy: &EndpointPolicy,
-    observed: &EndpointObserved<'_>,
-    after: &EndpointStatus,
-) {
+pub fn check_endpoint(policy: &EndpointPolicy, observed: &EndpointObserved<'_>, after: &EndpointStatus) {
     debug_assert!(
-        weight_growth_has_evidence(
-            policy,
-            observed.status,
-            after,
-            !observed.requests.is_empty()
-        ),
+        weight_growth_has_evidence(policy, observed.status, after, !observed.requests.is_empty()),
         "I2: a weight grew without evidence"
     );
-    debug_assert!(
-        traffic_only_to_ready(observed, after),
-        "I5: traffic to a version that is not ready"
-    );
+    debug_assert!(traffic_only_to_ready(observed, after), "I5: traffic to a version that is not ready");
     debug_assert!(stable_stays(after), "I7: a canary without stable");
 }

@@ -168,19 +168,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(3_600);
 const REMEMBERED: usize = 100;
 
 /// Decides what happens next. Pure: the same input gives the same plan.
-pub fn decide(
-    policy: &ModelPolicy,
-    observed: &ModelObserved<'_>,
-    now: Timestamp,
-) -> Plan<ModelEffect, ModelStatus> {
-    let mut look = Look {
-        policy,
-        observed,
-        now,
-        status: observed.status.clone(),
-        effects: Vec::new(),
-        reasons: Vec::new(),
-    };
+pub fn decide(policy: &ModelPolicy, observed: &ModelObserved<'_>, now: Timestamp) -> Plan<ModelEffect, ModelStatus> {
+    let mut look =
+        Look { policy, observed, now, status: observed.status.clone(), effects: Vec::new(), reasons: Vec::new() };
     look.end_run();
     look.count_rollouts();
     look.watch();
@@ -217,17 +207,14 @@ impl Look<'_> {
         };
         self.status.cooldown_until = Some(self.now + cooldown);
         match end {
-            RunEnd::Registered { version } => self.say(
-                "Registered",
-                format!("run {} registered version {version}", run.name),
-            ),
+            RunEnd::Registered { version } => {
+                self.say("Registered", format!("run {} registered version {version}", run.name))
+            }
             RunEnd::Rejected { why } => {
                 self.status.rejections += 1;
                 self.say("Rejected", format!("run {}: {why}", run.name));
             }
-            RunEnd::DataRefused { code, why } => {
-                self.say(code, format!("run {}: {why}; the champion stays", run.name))
-            }
+            RunEnd::DataRefused { code, why } => self.say(code, format!("run {}: {why}; the champion stays", run.name)),
             RunEnd::Failed { why } => {
                 self.status.rejections += 1;
                 self.say("Failed", format!("run {}: {why}", run.name));
@@ -249,11 +236,7 @@ impl Look<'_> {
             }
             self.status.counted_rollouts.push(id.clone());
         }
-        let surplus = self
-            .status
-            .counted_rollouts
-            .len()
-            .saturating_sub(REMEMBERED);
+        let surplus = self.status.counted_rollouts.len().saturating_sub(REMEMBERED);
         self.status.counted_rollouts.drain(..surplus);
     }
 
@@ -271,17 +254,11 @@ impl Look<'_> {
             self.status.suppressed = None;
         }
         if let Some(drift) = &mut self.status.drift {
-            self.observed
-                .windows
-                .iter()
-                .for_each(|window| drift.absorb(window, digest));
+            self.observed.windows.iter().for_each(|window| drift.absorb(window, digest));
             drift.assess(self.policy, champion.profile, self.now);
         }
         if let Some(degradation) = &mut self.status.degradation {
-            self.observed
-                .windows
-                .iter()
-                .for_each(|window| degradation.absorb(window, digest));
+            self.observed.windows.iter().for_each(|window| degradation.absorb(window, digest));
             degradation.assess(self.policy.period, self.now);
         }
         self.step_back();
@@ -289,21 +266,13 @@ impl Look<'_> {
 
     /// A degraded champion steps back to the baseline at once, and returns when it earns more again.
     fn step_back(&mut self) {
-        let lost = self
-            .status
-            .degradation
-            .as_ref()
-            .and_then(DegradationMonitor::trigger);
-        let wanted =
-            self.policy.degradation == Degradation::ServeBaselineAndRetrain && lost.is_some();
+        let lost = self.status.degradation.as_ref().and_then(DegradationMonitor::trigger);
+        let wanted = self.policy.degradation == Degradation::ServeBaselineAndRetrain && lost.is_some();
         if wanted != self.status.serve_baseline {
             self.status.serve_baseline = wanted;
             match lost {
                 Some(reason) => self.say("ServingBaseline", reason.message),
-                None => self.say(
-                    "ServingChampion",
-                    "the champion earns more than popularity again",
-                ),
+                None => self.say("ServingChampion", "the champion earns more than popularity again"),
             }
         }
     }
@@ -314,18 +283,11 @@ impl Look<'_> {
                 ModelRequest::Cancel { name } => match &self.status.run {
                     Some(run) if run.name == *name => {
                         let why = "cancelled by a person".to_owned();
-                        self.effects.push(ModelEffect::CancelRun {
-                            name: name.clone(),
-                            why,
-                        });
+                        self.effects.push(ModelEffect::CancelRun { name: name.clone(), why });
                     }
                     _ => self.say("NothingToCancel", format!("run {name} is not active")),
                 },
-                ModelRequest::Start {
-                    name,
-                    reason,
-                    force,
-                } => self.start_by_hand(name, reason, *force),
+                ModelRequest::Start { name, reason, force } => self.start_by_hand(name, reason, *force),
             }
         }
     }
@@ -337,12 +299,8 @@ impl Look<'_> {
         }
         if force {
             self.status.rejections = 0;
-        } else if let Some(refusal) = guards::forbids(
-            self.policy,
-            &self.status,
-            self.observed.rollout_active,
-            self.now,
-        ) {
+        } else if let Some(refusal) = guards::forbids(self.policy, &self.status, self.observed.rollout_active, self.now)
+        {
             return self.suppress(refusal);
         }
         self.start(name.to_owned(), Reason::new("Asked", reason), false);
@@ -361,30 +319,16 @@ impl Look<'_> {
             self.status.automatic_runs.drain(..surplus);
         }
         self.status.suppressed = None;
-        self.say(
-            "RunStarted",
-            format!("run {name} starts: {}", reason.message),
-        );
-        self.effects.push(ModelEffect::StartRun {
-            name: name.clone(),
-            reason: reason.clone(),
-        });
-        self.status.run = Some(ActiveRun {
-            name,
-            reason,
-            started: self.now,
-            automatic,
-        });
+        self.say("RunStarted", format!("run {name} starts: {}", reason.message));
+        self.effects.push(ModelEffect::StartRun { name: name.clone(), reason: reason.clone() });
+        self.status.run = Some(ActiveRun { name, reason, started: self.now, automatic });
     }
 
     fn limit_run(&mut self) {
         let Some(run) = &self.status.run else { return };
         if elapsed(run.started, self.now) > self.policy.run_deadline {
             let why = format!("it took longer than {}", spell(self.policy.run_deadline));
-            self.effects.push(ModelEffect::CancelRun {
-                name: run.name.clone(),
-                why,
-            });
+            self.effects.push(ModelEffect::CancelRun { name: run.name.clone(), why });
         }
     }
 
@@ -401,11 +345,7 @@ impl Look<'_> {
             let message = format!("{}, but {}", trigger.message, refusal.message);
             return self.suppress(Reason::new(&refusal.code, message));
         }
-        let name = format!(
-            "{:04}-{}",
-            self.status.runs + 1,
-            trigger.code.to_lowercase()
-        );
+        let name = format!("{:04}-{}", self.status.runs + 1, trigger.code.to_lowercase());
         self.start(name, trigger, true);
     }
 
@@ -414,11 +354,7 @@ impl Look<'_> {
             let nothing_yet = !self.observed.candidate_waiting;
             return nothing_yet.then(|| Reason::new("First", "there is no version yet"));
         };
-        let degraded = self
-            .status
-            .degradation
-            .as_ref()
-            .and_then(DegradationMonitor::trigger);
+        let degraded = self.status.degradation.as_ref().and_then(DegradationMonitor::trigger);
         degraded
             .filter(|_| self.policy.degradation != Degradation::Ignore)
             .or_else(|| self.status.drift.as_ref().and_then(DriftMonitor::trigger))
@@ -427,68 +363,32 @@ impl Look<'_> {
 
     fn finish(self) -> Plan<ModelEffect, ModelStatus> {
         debug_assert!(
-            crate::invariants::one_run(self.observed.status, &self.status)
-                || self.observed.run_end.is_some(),
+            crate::invariants::one_run(self.observed.status, &self.status) || self.observed.run_end.is_some(),
             "I4"
         );
         let conditions = self.conditions();
         let next_look = self.now + LOOK_EVERY;
-        Plan {
-            effects: self.effects,
-            status: self.status,
-            next_look,
-            reasons: self.reasons,
-            conditions,
-        }
+        Plan { effects: self.effects, status: self.status, next_look, reasons: self.reasons, conditions }
     }
 
     fn conditions(&self) -> Vec<Condition> {
-        let condition = |kind: &str, holds: bool, reason: Reason| Condition {
-            kind: kind.to_owned(),
-            status: holds,
-            reason,
-        };
+        let condition =
+            |kind: &str, holds: bool, reason: Reason| Condition { kind: kind.to_owned(), status: holds, reason };
         let mut all = Vec::new();
-        all.push(
-            match (&self.observed.champion, self.status.serve_baseline) {
-                (None, _) => condition(
-                    "Ready",
-                    false,
-                    Reason::new("ServingBaseline", "no version has passed yet"),
-                ),
-                (Some(_), true) => condition(
-                    "Ready",
-                    false,
-                    Reason::new("ServingBaseline", "the champion earns less than popularity"),
-                ),
-                (Some(champion), false) => condition(
-                    "Ready",
-                    true,
-                    Reason::new(
-                        "Serving",
-                        format!("version {} serves", champion.target.version),
-                    ),
-                ),
-            },
-        );
+        all.push(match (&self.observed.champion, self.status.serve_baseline) {
+            (None, _) => condition("Ready", false, Reason::new("ServingBaseline", "no version has passed yet")),
+            (Some(_), true) => {
+                condition("Ready", false, Reason::new("ServingBaseline", "the champion earns less than popularity"))
+            }
+            (Some(champion), false) => {
+                condition("Ready", true, Reason::new("Serving", format!("version {} serves", champion.target.version)))
+            }
+        });
         if let Some((_, RunEnd::DataRefused { code, why })) = &self.status.last_run {
-            all.push(condition(
-                "DataReady",
-                false,
-                Reason::new(code, why.clone()),
-            ));
+            all.push(condition("DataReady", false, Reason::new(code, why.clone())));
         }
-        if let Some(report) = self
-            .status
-            .drift
-            .as_ref()
-            .and_then(|drift| drift.last.as_ref())
-        {
-            let held = self
-                .status
-                .drift
-                .as_ref()
-                .is_some_and(|drift| drift.alarms.holds());
+        if let Some(report) = self.status.drift.as_ref().and_then(|drift| drift.last.as_ref()) {
+            let held = self.status.drift.as_ref().is_some_and(|drift| drift.alarms.holds());
             all.push(condition(
                 "Drifted",
                 held,

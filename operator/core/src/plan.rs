@@ -15,10 +15,7 @@ pub struct Reason {
 impl Reason {
     /// A reason from its code and sentence.
     pub fn new(code: &str, message: impl Into<String>) -> Self {
-        Self {
-            code: code.to_owned(),
-            message: message.into(),
-        }
+        Self { code: code.to_owned(), message: message.into() }
     }
 }
 
@@ -54,23 +51,11 @@ pub struct Plan<Effect, Status> {
 /// A length of time for people: `3d 4h`, `30m`, `50ms`; two units at most.
 pub fn spell(duration: std::time::Duration) -> String {
     let seconds = duration.as_secs();
-    let parts = [
-        (seconds / 86_400, "d"),
-        (seconds % 86_400 / 3_600, "h"),
-        (seconds % 3_600 / 60, "m"),
-        (seconds % 60, "s"),
-    ];
-    let spelled: Vec<String> = parts
-        .iter()
-        .filter(|(n, _)| *n > 0)
-        .take(2)
-        .map(|(n, unit)| format!("{n}{unit}"))
-        .collect();
-    if spelled.is_empty() {
-        format!("{}ms", duration.subsec_millis())
-    } else {
-        spelled.join(" ")
-    }
+    let parts =
+        [(seconds / 86_400, "d"), (seconds % 86_400 / 3_600, "h"), (seconds % 3_600 / 60, "m"), (seconds % 60, "s")];
+    let spelled: Vec<String> =
+        parts.iter().filter(|(n, _)| *n > 0).take(2).map(|(n, unit)| format!("{n}{unit}")).collect();
+    if spelled.is_empty() { format!("{}ms", duration.subsec_millis()) } else { spelled.join(" ") }
 }
 
 /// The time from `earlier` to `later`; zero if it is not later.
@@ -86,14 +71,7 @@ mod tests {
 
     #[test]
     fn lengths_are_spelled_with_two_units_at_most() {
-        let table = [
-            (0, "0ms"),
-            (59, "59s"),
-            (60, "1m"),
-            (3_661, "1h 1m"),
-            (90_000, "1d 1h"),
-            (86_400 * 7, "7d"),
-        ];
+        let table = [(0, "0ms"), (59, "59s"), (60, "1m"), (3_661, "1h 1m"), (90_000, "1d 1h"), (86_400 * 7, "7d")];
         for (seconds, expected) in table {
             assert_eq!(spell(Duration::from_secs(seconds)), expected);
         }
@@ -104,9 +82,6 @@ mod tests {
     fn elapsed_never_runs_backwards() {
         let now = Timestamp::UNIX_EPOCH;
         assert_eq!(elapsed(now + Duration::from_secs(5), now), Duration::ZERO);
-        assert_eq!(
-            elapsed(now, now + Duration::from_secs(5)),
-            Duration::from_secs(5)
-        );
+        assert_eq!(elapsed(now, now + Duration::from_secs(5)), Duration::from_secs(5));
     }
 }

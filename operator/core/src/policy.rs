@@ -48,11 +48,7 @@ impl Probability {
     /// # Errors
     /// Outside (0, 1) or not a number.
     pub fn new(p: f64) -> Result<Self, PolicyError> {
-        if p > 0.0 && p < 1.0 {
-            Ok(Self(p))
-        } else {
-            Err(PolicyError::Probability(p))
-        }
+        if p > 0.0 && p < 1.0 { Ok(Self(p)) } else { Err(PolicyError::Probability(p)) }
     }
 
     /// The number.
@@ -91,11 +87,7 @@ impl Margin {
     /// Negative or not finite.
     pub fn checked(self) -> Result<Self, PolicyError> {
         let (Self::Relative(x) | Self::Absolute(x)) = self;
-        if x.is_finite() && x >= 0.0 {
-            Ok(self)
-        } else {
-            Err(PolicyError::Tolerance(x))
-        }
+        if x.is_finite() && x >= 0.0 { Ok(self) } else { Err(PolicyError::Tolerance(x)) }
     }
 }
 
@@ -234,11 +226,7 @@ impl Steps {
             }
             if i > 0 && step.weight <= steps[i - 1].weight {
                 let before = steps[i - 1].weight;
-                return Err(PolicyError::StepsMustGrow {
-                    step: i,
-                    weight: step.weight,
-                    before,
-                });
+                return Err(PolicyError::StepsMustGrow { step: i, weight: step.weight, before });
             }
         }
         Ok(Self(steps))

@@ -75,13 +75,7 @@ pub enum Waiting {
 
 impl Rollout {
     /// Starts on the first step.
-    pub fn new(
-        id: String,
-        candidate: Target,
-        stable: &Target,
-        policy: &EndpointPolicy,
-        now: Timestamp,
-    ) -> Self {
+    pub fn new(id: String, candidate: Target, stable: &Target, policy: &EndpointPolicy, now: Timestamp) -> Self {
         let evidence = Evidence::new(policy, &candidate.digest, &stable.digest);
         Self {
             id,
@@ -111,8 +105,7 @@ impl Rollout {
     /// Adds closed windows.
     pub fn absorb(&mut self, windows: &[Window]) {
         for window in windows {
-            self.evidence
-                .absorb(window, &self.eligible, self.weight_generation);
+            self.evidence.absorb(window, &self.eligible, self.weight_generation);
             self.last_telemetry = self.last_telemetry.max(window.end);
         }
     }
@@ -161,14 +154,10 @@ impl Waiting {
 
 /// The first gate with proof of harm.
 pub fn harm(verdicts: &[Verdict]) -> Option<&Verdict> {
-    verdicts
-        .iter()
-        .find(|verdict| verdict.outcome == Outcome::Harmful)
+    verdicts.iter().find(|verdict| verdict.outcome == Outcome::Harmful)
 }
 
 /// The first gate without proof of non-inferiority.
 pub fn unproved(verdicts: &[Verdict]) -> Option<&Verdict> {
-    verdicts
-        .iter()
-        .find(|verdict| verdict.outcome != Outcome::NonInferior)
+    verdicts.iter().find(|verdict| verdict.outcome != Outcome::NonInferior)
 }

@@ -40,13 +40,7 @@ impl DriftMonitor {
     /// Starts over, for a new champion (the baseline moves with the promotion).
     pub fn new(now: Timestamp) -> Self {
         let (features, consumed) = (BTreeMap::new(), Histogram::default());
-        Self {
-            since: now,
-            features,
-            consumed,
-            alarms: Persistence::default(),
-            last: None,
-        }
+        Self { since: now, features, consumed, alarms: Persistence::default(), last: None }
     }
 
     /// Adds a closed window's counts for the champion.
@@ -65,19 +59,13 @@ impl DriftMonitor {
 
     /// Assesses when the window is complete: a day at least, and enough of everything or a week.
     pub fn assess(&mut self, policy: &ModelPolicy, profile: &Profile, now: Timestamp) {
-        let rule = DriftRule {
-            effect: policy.drift_psi,
-            ..DriftRule::default()
-        };
+        let rule = DriftRule { effect: policy.drift_psi, ..DriftRule::default() };
         let span = elapsed(self.since, now);
         if span < DRIFT_WINDOW {
             return;
         }
         let counts = self.counts(profile);
-        let totals: Vec<u64> = counts
-            .iter()
-            .map(|feature| feature.current.iter().sum())
-            .collect();
+        let totals: Vec<u64> = counts.iter().map(|feature| feature.current.iter().sum()).collect();
         let all = totals.iter().all(|n| *n >= rule.minimum);
         let any = totals.iter().any(|n| *n >= rule.minimum);
         if counts.is_empty() || !(all || any && span >= DRIFT_WINDOW_MAX) {
@@ -92,28 +80,15 @@ impl DriftMonitor {
     }
 
     fn counts<'a>(&'a self, profile: &'a Profile) -> Vec<FeatureCounts<'a>> {
-        let of =
-            |name: &'a str, reference: &'a Histogram, current: &'a Histogram, is_score: bool| {
-                let same_bins = reference.counts().len() == current.counts().len();
-                let (reference, current) = (reference.counts(), current.counts());
-                same_bins.then_some(FeatureCounts {
-                    name,
-                    is_score,
-                    reference,
-                    current,
-                })
-            };
+        let of = |name: &'a str, reference: &'a Histogram, current: &'a Histogram, is_score: bool| {
+            let same_bins = reference.counts().len() == current.counts().len();
+            let (reference, current) = (reference.counts(), current.counts());
+            same_bins.then_some(FeatureCounts { name, is_score, reference, current })
+        };
         let mut counts: Vec<FeatureCounts<'a>> = profile
             .features
             .iter()
-            .filter_map(|(name, feature)| {
-                of(
-                    name,
-                    &feature.reference,
-                    self.features.get(name)?,
-                    feature.is_score,
-                )
-            })
+            .filter_map(|(name, feature)| of(name, &feature.reference, self.features.get(name)?, feature.is_score))
             .collect();
         if let Some(consumed) = &profile.consumed {
             // What users consume is the outcome that the model must foresee: a shift there alarms alone, as scores do.
@@ -127,10 +102,7 @@ impl DriftMonitor {
         let report = self.last.as_ref()?;
         self.alarms.holds().then(|| {
             let (needed, of) = (self.alarms.needed, self.alarms.of);
-            Reason::new(
-                "Drift",
-                format!("{} ({needed} of {of} windows)", report.sentence()),
-            )
+            Reason::new("Drift", format!("{} ({needed} of {of} windows)", report.sentence()))
         })
     }
 }
@@ -152,24 +124,12 @@ impl DegradationMonitor {
     /// Starts over, for a new champion.
     pub fn new(now: Timestamp) -> Self {
         let (difference, base) = (Cells::default(), Cells::default());
-        Self {
-            since: now,
-            difference,
-            base,
-            lost: Persistence::default(),
-            last: None,
-        }
+        Self { since: now, difference, base, lost: Persistence::default(), last: None }
     }
 
     /// Adds a closed window's pairs for the champion.
     pub fn absorb(&mut self, window: &Window, champion: &str) {
-        for (
-            PairKey {
-                digest, against, ..
-            },
-            pair,
-        ) in &window.pairs
-        {
+        for (PairKey { digest, against, .. }, pair) in &window.pairs {
             if digest == champion && *against == Rival::Popularity {
                 self.difference.merge(&pair.difference);
                 self.base.merge(&pair.base);
@@ -184,8 +144,7 @@ impl DegradationMonitor {
         }
         if let (Some(difference), Some(base)) = (self.difference.mean(), self.base.mean()) {
             let error = self.difference.standard_error().unwrap_or(f64::INFINITY);
-            self.lost
-                .push(difference + confidence::z_quantile(1.0 - PERIOD_ERROR) * error < 0.0);
+            self.lost.push(difference + confidence::z_quantile(1.0 - PERIOD_ERROR) * error < 0.0);
             self.last = Some((base + difference, base));
         }
         self.since = now;
@@ -213,11 +172,7 @@ pub fn too_old(policy: &ModelPolicy, trained_through: Timestamp, now: Timestamp)
     (age >= limit).then(|| {
         Reason::new(
             "MaxAge",
-            format!(
-                "the champion knows nothing after {} ago; maxAge is {}",
-                spell(age),
-                spell(limit)
-            ),
+            format!("the champion knows nothing after {} ago; maxAge is {}", spell(age), spell(limit)),
         )
     })
 }

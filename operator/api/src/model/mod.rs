@@ -1,0 +1,205 @@
+//! The kind `Model`: what to train from what, when, behind which gates. The doc comments are the schema's descriptions and
+//! the reference's text. Whether values fit together is checked in the conversion, not here.
+
+mod data;
+mod policy;
+mod retrain;
+mod trainer;
+
+pub use data::{Check, Data, Source};
+pub use retrain::{Breaker, Budget, DegradationAction, DegradationRule, Drift, Retrain, Rival, Schedule};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+pub use trainer::{
+    Builtin, Category, ContainerTrainer, Evaluation, EvaluationGate, Family, Features, ItemFeature, Opponent, Recency,
+    Resources, Rolling, TextFeature, Trainer, TrainingMode, UserFeature,
+};
+
+use crate::status::{Condition, conditions};
+use crate::values::{Duration, Number};
+
+/// What to train from what, when, and behind which gates.
+#[derive(Clone, Debug, PartialEq, kube::CustomResource, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "fairway.dev",
+    version = "v1alpha1",
+    kind = "Model",
+    plural = "models",
+    shortname = "fwm",
+    category = "fairway",
+    namespaced,
+    status = "ModelStatus",
+    derive = "PartialEq",
+    doc = "What to train from what, when, and behind which gates."
+)]
+#[kube(printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"))]
+#[kube(printcolumn(name = "Champion", type_ = "string", json_path = ".status.champion"))]
+#[kube(printcolumn(
+    name = "Drifted",
+    type_ = "string",
+    json_path = ".status.conditions[?(@.type==\"Drifted\")].status"
+))]
+#[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ModelSpec {
+    /// URL of the bucket that keeps the versions: `file://`, `s3://`, `gs://`, `az://` or `memory://`. Default: the operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub registry: Option<String>,
+    /// Secret with the bucket's credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_secret_ref: Option<SecretRef>,
+    /// Service account of the training jobs, for buckets opened by workload identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub service_account_name: Option<String>,
+    /// Who answers for the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
+    /// How much harm a wrong version can do. High asks for the full decision log, failing closed, and approvals.
+    #[serde(default)]
+    pub risk: Risk,
+    /// Where the data comes from.
+    pub data: Data,
+    /// What is derived from the data for the model, once for trainer and server.
+    #[serde(default)]
+    pub features: Features,
+    /// What counts as success, and how long it may take.
+    pub reward: Reward,
+    /// How to train.
+    pub trainer: Trainer,
+    /// How a candidate is judged before it meets any user.
+    #[serde(default)]
+    pub evaluation: Evaluation,
+    /// When to train again, and what holds it back.
+    #[serde(default)]
+    pub retrain: Retrain,
+    /// Who must agree before a version may serve.
+    #[serde(default)]
+    pub approval: Approval,
+    /// What is kept, and for how long.
+    #[serde(default)]
+    pub retention: Retention,
+}
+
+/// A Secret of the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// Who answers for a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Owner {
+    /// The team, as people know it.
+    #[schemars(length(min = 1, max = 253))]
+    pub team: String,
+}
+
+/// How much harm a wrong version can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Risk {
+    /// An ordinary model.
+    #[default]
+    Standard,
+    /// Full decision log, fail closed, approvals.
+    High,
+}
+
+/// What counts as success.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Reward {
+    /// The event that counts.
+    pub event: RewardEvent,
+    /// What one event is worth: One counts each event as 1.
+    #[serde(default)]
+    pub value: RewardValue,
+    /// How long feedback may take after an exposure. Verdicts use only exposures older than this.
+    pub within: Duration,
+    /// Most reward that one exposure can earn, so that no single user decides a verdict.
+    #[serde(default = "default_cap")]
+    pub cap: Number,
+}
+
+fn default_cap() -> Number {
+    Number::whole(10)
+}
+
+/// What a user did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RewardEvent {
+    /// Looked at the item.
+    View,
+    /// Opened it from a list.
+    Click,
+    /// Bought, played, read to the end: consumed.
+    Purchase,
+}
+
+impl From<RewardEvent> for fairway_wire::EventKind {
+    fn from(event: RewardEvent) -> Self {
+        match event {
+            RewardEvent::View => Self::View,
+            RewardEvent::Click => Self::Click,
+            RewardEvent::Purchase => Self::Purchase,
+        }
+    }
+}
+
+/// What one event is worth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RewardValue {
+    /// Each event counts as 1.
+    #[default]
+    One,
+}
+
+/// Who must agree before a version may serve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Approval {
+    /// Number of people who must approve a version's digest.
+    #[schemars(range(min = 0, max = 10))]
+    pub required: u32,
+}
+
+/// What is kept, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Retention {
+    /// Newest versions that are kept; what an alias names is always kept.
+    #[schemars(range(min = 2, max = 10000))]
+    pub versions: u32,
+    /// Time within which an erased user's rows are gone from everything that is kept.
+    pub erasure: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { versions: 20, erasure: Duration::days(30) }
+    }
+}
+
+/// What is known about a model now.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ModelStatus {
+    /// The generation of the spec that this status speaks about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The version that the alias `champion` names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub champion: Option<String>,
+    /// The run in progress.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active_run: Option<String>,
+    /// Ready, DataReady, Drifted, RetrainSuppressed.
+    #[schemars(schema_with = "conditions")]
+    pub conditions: Vec<Condition>,
+}

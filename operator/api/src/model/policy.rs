@@ -1,0 +1,241 @@
+//! From the manifest's model to the policy that core decides by, with every contradiction named. All are reported, not
+//! only the first.
+
+use std::collections::BTreeSet;
+
+use fairway_core::policy::{Degradation, Demand, EvaluationGate as PolicyGate, ModelPolicy, Versus};
+
+use super::{
+    DegradationAction, EvaluationGate, ItemFeature, ModelSpec, Opponent, Risk, Source, TrainingMode, UserFeature,
+};
+use crate::error::{FieldError, positive};
+use crate::values::Duration;
+
+/// The shortest degradation period: a week holds every weekday once.
+const WEEK: Duration = Duration::days(7);
+
+impl ModelSpec {
+    /// The policy that core decides by.
+    ///
+    /// # Errors
+    /// All fields that contradict each other or that this version does not support.
+    pub fn policy(&self) -> Result<ModelPolicy, Vec<FieldError>> {
+        let mut errors = Vec::new();
+        self.check_data(&mut errors);
+        self.check_features(&mut errors);
+        self.check_training(&mut errors);
+        self.check_retrain(&mut errors);
+        let gates = self
+            .evaluation
+            .gates
+            .iter()
+            .enumerate()
+            .filter_map(|(i, gate)| evaluation_gate(i, gate, &mut errors))
+            .collect();
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let retrain = &self.retrain;
+        Ok(ModelPolicy {
+            gates,
+            drift_psi: retrain.drift.psi.get(),
+            degradation: match retrain.degradation.then {
+                DegradationAction::Ignore => Degradation::Ignore,
+                DegradationAction::Retrain => Degradation::Retrain,
+                DegradationAction::ServeBaselineAndRetrain => Degradation::ServeBaselineAndRetrain,
+            },
+            period: self.reward.within.max(WEEK).std(),
+            max_age: Some(retrain.max_age.std()),
+            cooldown: retrain.cooldown.std(),
+            budget_runs: retrain.budget.runs,
+            budget_per: retrain.budget.per.std(),
+            breaker: retrain.breaker.rejections,
+            run_deadline: self.trainer.deadline.std(),
+        })
+    }
+
+    /// What is written down and understood, but not acted on by this version.
+    pub fn warnings(&self) -> Vec<FieldError> {
+        let mut notes = Vec::new();
+        let mut note = |set: bool, field: &str, problem: &str, help: &str| {
+            if set {
+                notes.push(FieldError::new(field, problem, help));
+            }
+        };
+        let trainer = &self.trainer;
+        note(
+            self.approval.required > 0,
+            "spec.approval.required",
+            "approvals are not asked for in this version: versions serve without them",
+            "`fairway rollout pause` holds a rollout until a person resumes it",
+        );
+        note(
+            self.risk == Risk::High,
+            "spec.risk",
+            "High adds nothing in this version: no approvals, no failing closed",
+            "set decisionLog.sample: 100% on its endpoints",
+        );
+        note(
+            self.storage_secret_ref.is_some(),
+            "spec.storageSecretRef",
+            "the Secret is not read in this version",
+            "give the bucket's credentials in the environment, as its SDK reads them",
+        );
+        note(
+            self.service_account_name.is_some(),
+            "spec.serviceAccountName",
+            "no training jobs run on Kubernetes in this version, so no service account is used",
+            "",
+        );
+        note(
+            trainer.container.is_some(),
+            "spec.trainer.container",
+            "container trainers are not started in this version: this model is never trained",
+            "use trainer.builtin",
+        );
+        note(
+            trainer.mode == TrainingMode::WarmStart,
+            "spec.trainer.mode",
+            "WarmStart is not supported by the families of this version: training starts from nothing",
+            "",
+        );
+        note(
+            trainer.resources.is_some(),
+            "spec.trainer.resources",
+            "training runs in Fairway's own process in this version and is not limited by it",
+            "",
+        );
+        note(trainer.queue_name.is_some(), "spec.trainer.queueName", "no queue is used in this version", "");
+        notes
+    }
+
+    fn check_data(&self, errors: &mut Vec<FieldError>) {
+        let data = &self.data;
+        check_source("spec.data.interactions", &data.interactions, errors);
+        if let Some(items) = &data.items {
+            check_source("spec.data.items", items, errors);
+        }
+        positive("spec.data.history", data.history, errors);
+        if let Some(freshness) = data.freshness {
+            positive("spec.data.freshness", freshness, errors);
+        }
+        for (i, check) in data.checks.iter().enumerate() {
+            let forms = "a check is {minRows: N}, {column: C, max: N} or {column: C, nullRatio: 5%}";
+            let about_column = check.column.is_some() || check.max.is_some() || check.null_ratio.is_some();
+            let problem = match (check.min_rows, &check.column, check.max, check.null_ratio) {
+                (Some(_), ..) if about_column => "minRows stands alone",
+                (Some(_), ..) | (None, Some(_), Some(_), None) | (None, Some(_), None, Some(_)) => {
+                    continue;
+                }
+                (None, Some(_), Some(_), Some(_)) => "max and nullRatio are two checks",
+                (None, Some(_), None, None) => "a column without max or nullRatio asks for nothing",
+                (None, None, None, None) => "the check is empty",
+                (None, None, ..) => "column is missing",
+            };
+            errors.push(FieldError::new(format!("spec.data.checks[{i}]"), problem, forms));
+        }
+    }
+
+    fn check_features(&self, errors: &mut Vec<FieldError>) {
+        let mut names = BTreeSet::new();
+        let user = self.features.user.iter().map(|feature| (&feature.name, feature.kinds()));
+        let item = self.features.item.iter().map(|feature| (&feature.name, feature.kinds()));
+        let user = user.enumerate().map(|(i, f)| (format!("spec.features.user[{i}]"), f, "category or recency"));
+        let item = item.enumerate().map(|(i, f)| (format!("spec.features.item[{i}]"), f, "text, category or rolling"));
+        for (field, (name, kinds), allowed) in user.chain(item) {
+            if kinds != 1 {
+                let problem = format!("{kinds} kinds of feature are named, one is needed");
+                errors.push(FieldError::new(&field, problem, format!("name exactly one of {allowed}")));
+            }
+            if !names.insert(name) {
+                errors.push(FieldError::new(
+                    format!("{field}.name"),
+                    format!("`{name}` is taken"),
+                    "each feature needs its own name",
+                ));
+            }
+        }
+    }
+
+    fn check_training(&self, errors: &mut Vec<FieldError>) {
+        let trainer = &self.trainer;
+        if trainer.builtin.is_some() == trainer.container.is_some() {
+            let found =
+                if trainer.builtin.is_some() { "both builtin and container are named" } else { "no trainer is named" };
+            errors.push(FieldError::new("spec.trainer", found, "name exactly one: builtin: {family: ease}"));
+        }
+        positive("spec.trainer.deadline", trainer.deadline, errors);
+        positive("spec.reward.within", self.reward.within, errors);
+        if self.reward.cap.get() <= 0.0 {
+            errors.push(FieldError::new(
+                "spec.reward.cap",
+                "a cap of 0 leaves no reward to measure",
+                "a number above 0, such as 10",
+            ));
+        }
+        let (holdout, history) = (self.evaluation.holdout, self.data.history);
+        positive("spec.evaluation.holdout", holdout, errors);
+        if holdout.std() * 2 >= history.std() {
+            let problem = format!("{holdout} is not shorter than half the history ({history})");
+            let help = "too little would be left to train on: shorten the holdout or lengthen data.history";
+            errors.push(FieldError::new("spec.evaluation.holdout", problem, help));
+        }
+    }
+
+    fn check_retrain(&self, errors: &mut Vec<FieldError>) {
+        let retrain = &self.retrain;
+        if retrain.schedule.is_some() {
+            let help = "remove it: drift, degradation and maxAge start runs, and `fairway run start` does from your own scheduler";
+            errors.push(FieldError::new(
+                "spec.retrain.schedule",
+                "fixed times are not supported in this version",
+                help,
+            ));
+        }
+        if retrain.drift.psi.get() <= 0.0 {
+            let help = "above 0; 0.1 is a small shift, 0.25 a large one";
+            errors.push(FieldError::new("spec.retrain.drift.psi", "a threshold of 0 alarms always", help));
+        }
+        positive("spec.retrain.maxAge", retrain.max_age, errors);
+        positive("spec.retrain.budget.per", retrain.budget.per, errors);
+    }
+}
+
+impl UserFeature {
+    fn kinds(&self) -> usize {
+        usize::from(self.category.is_some()) + usize::from(self.recency.is_some())
+    }
+}
+
+impl ItemFeature {
+    fn kinds(&self) -> usize {
+        usize::from(self.text.is_some()) + usize::from(self.category.is_some()) + usize::from(self.rolling.is_some())
+    }
+}
+
+fn check_source(field: &str, source: &Source, errors: &mut Vec<FieldError>) {
+    let word: String = source.sql.trim_start().chars().take_while(char::is_ascii_alphabetic).collect();
+    if !["select", "with"].contains(&word.to_lowercase().as_str()) {
+        let problem = format!("the statement begins with `{word}`");
+        errors.push(FieldError::new(format!("{field}.sql"), problem, "one SELECT (WITH may come before it)"));
+    }
+}
+
+fn evaluation_gate(i: usize, gate: &EvaluationGate, errors: &mut Vec<FieldError>) -> Option<PolicyGate> {
+    let demand = match (gate.tolerance, gate.min_gain) {
+        (Some(tolerance), None) => Demand::AtMostWorse(tolerance.margin()),
+        (None, Some(gain)) => Demand::AtLeastBetter(gain.margin()),
+        (both, _) => {
+            let problem =
+                if both.is_some() { "both tolerance and minGain are named" } else { "the gate asks for nothing" };
+            let help = "tolerance: 0% (at most so much worse) or minGain: \"0.01\" (at least so much better)";
+            errors.push(FieldError::new(format!("spec.evaluation.gates[{i}]"), problem, help));
+            return None;
+        }
+    };
+    let versus = match gate.versus {
+        Opponent::Champion => Versus::Champion,
+        Opponent::Popularity => Versus::Popularity,
+    };
+    Some(PolicyGate { metric: gate.metric.0, versus, demand })
+}

@@ -1,0 +1,126 @@
+//! When a model is trained again, and what holds it back.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::values::{Duration, Number};
+
+/// When to train again, and what holds it back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Retrain {
+    /// Train when the requests no longer look like those that the version was judged on.
+    pub drift: Drift,
+    /// Act when the champion earns less than popularity would, in 2 of 3 periods (the reward's horizon, at least 7 days).
+    pub degradation: DegradationRule,
+    /// Train at fixed times, for those who must. Not supported in this version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+    /// Train when the version is older than this, whatever the monitors say: a silent monitor may not hide a rotten model.
+    pub max_age: Duration,
+    /// Pause after a run has ended.
+    pub cooldown: Duration,
+    /// Most automatic runs in any period.
+    pub budget: Budget,
+    /// When automation stops and waits for a person.
+    pub breaker: Breaker,
+}
+
+impl Default for Retrain {
+    fn default() -> Self {
+        Self {
+            drift: Drift::default(),
+            degradation: DegradationRule::default(),
+            schedule: None,
+            max_age: Duration::days(60),
+            cooldown: Duration::days(7),
+            budget: Budget::default(),
+            breaker: Breaker::default(),
+        }
+    }
+}
+
+/// When requests count as drifted.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Drift {
+    /// Smallest population stability index that matters; chance and the number of features are handled beside it.
+    pub psi: Number,
+}
+
+impl Default for Drift {
+    fn default() -> Self {
+        Self { psi: Number::QUARTER }
+    }
+}
+
+/// What to do when the champion earns less than the baseline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct DegradationRule {
+    /// The baseline, compared in pairs on what users then consumed.
+    pub versus: Rival,
+    /// What to do.
+    pub then: DegradationAction,
+}
+
+/// A baseline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Rival {
+    /// What sold lately.
+    #[default]
+    Popularity,
+}
+
+/// What to do when the champion earns less than the baseline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DegradationAction {
+    /// Do not look.
+    Ignore,
+    /// Train a successor.
+    Retrain,
+    /// Serve the baseline until a successor is there, and train one.
+    #[default]
+    ServeBaselineAndRetrain,
+}
+
+/// Fixed times.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Schedule {
+    /// Minute, hour, day of month, month, day of week, in UTC.
+    #[schemars(length(min = 9, max = 128))]
+    pub cron: String,
+}
+
+/// Most automatic runs in any period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Budget {
+    /// Number of runs.
+    #[schemars(range(min = 1, max = 1000))]
+    pub runs: u32,
+    /// Length of the period.
+    pub per: Duration,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { runs: 6, per: Duration::days(30) }
+    }
+}
+
+/// When automation stops and waits for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Breaker {
+    /// Candidates rejected or rolled back in a row.
+    #[schemars(range(min = 1, max = 100))]
+    pub rejections: u32,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { rejections: 3 }
+    }
+}
