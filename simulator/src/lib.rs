@@ -23,5 +23,5 @@ pub use export::{ROWS_PER_PART, TransactionWriter};
 pub use load::{Load, LoadHandle};
 pub use report::LoadReport;
 pub use shop::{Purchase, Shop, Visit};
-pub use story::{Acts, LoadChange, Metadata, StoryConfig, StorySpec};
+pub use story::{Metadata, StoryConfig, StorySpec};
 pub use transaction::Transaction;

@@ -49,30 +49,6 @@ pub struct StorySpec {
     pub workers: u32,
     /// The shop.
     pub shop: ShopConfig,
-    /// What happens beside the shop's own life.
-    pub acts: Acts,
-}
-
-/// What a story does to the endpoint and to the load. Days are simulated days since the start.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Acts {
-    /// The day on which the story may end, 1 or more.
-    pub days: f64,
-    /// The day on which a version that does harm is brought in, to see it taken back; none leaves it out.
-    pub harmful_version: Option<f64>,
-    /// Changes of the load.
-    pub load: Vec<LoadChange>,
-}
-
-/// From a day on, the load is a multiple of the shop's own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LoadChange {
-    /// The day.
-    pub day: f64,
-    /// The multiple, 0 to 100.
-    pub factor: f64,
 }
 
 impl Default for StorySpec {
@@ -84,14 +60,7 @@ impl Default for StorySpec {
             history_days: 60,
             workers: 32,
             shop: ShopConfig::default(),
-            acts: Acts::default(),
         }
-    }
-}
-
-impl Default for Acts {
-    fn default() -> Self {
-        Self { days: 10.0, harmful_version: None, load: Vec::new() }
     }
 }
 
@@ -106,15 +75,6 @@ impl StoryConfig {
         need((1.0..=1e5).contains(&spec.speed), "spec.speed", spec.speed, "1 to 100000")?;
         need((1..=3_650).contains(&spec.history_days), "spec.historyDays", spec.history_days, "1 to 3650")?;
         need((1..=1_024).contains(&spec.workers), "spec.workers", spec.workers, "1 to 1024")?;
-        need(spec.acts.days >= 1.0, "spec.acts.days", spec.acts.days, "at least 1")?;
-        if let Some(day) = spec.acts.harmful_version {
-            need(day >= 0.0, "spec.acts.harmfulVersion", day, "a day of at least 0")?;
-        }
-        for (index, change) in spec.acts.load.iter().enumerate() {
-            let field = |name: &str| format!("spec.acts.load[{index}].{name}");
-            need(change.day >= 0.0, &field("day"), change.day, "a day of at least 0")?;
-            need((0.0..=100.0).contains(&change.factor), &field("factor"), change.factor, "0 to 100")?;
-        }
         self.shop().check().map_err(|error| match error {
             Error::Config { field, found, allowed } => Error::Config { field: format!("spec.{field}"), found, allowed },
             other => other,
@@ -158,8 +118,6 @@ mod tests {
             (r#"{"speed": 0}"#, "spec.speed: 0 is"),
             (r#"{"historyDays": 0}"#, "spec.historyDays: 0 is"),
             (r#"{"shop": {"users": 0}}"#, "spec.shop.users: 0 is"),
-            (r#"{"acts": {"load": [{"day": 1, "factor": -1}]}}"#, "spec.acts.load[0].factor: -1 is"),
-            (r#"{"acts": {"harmfulVersion": -2}}"#, "spec.acts.harmfulVersion: -2 is"),
         ];
         for (spec, start) in table {
             let said = story(spec).unwrap().check().unwrap_err().to_string();

@@ -1,0 +1,320 @@
+//! The command line. Help texts teach: each says what happens, what is written, and gives an example.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::output::Output;
+
+/// Keeps personalization models good in production: notices that a model no longer fits its users, trains a successor,
+/// proves it on a canary, and takes it back by itself when it does harm.
+#[derive(Debug, Parser)]
+#[command(name = "fairway", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Arguments {
+    /// Log more to stderr; twice for everything. FAIRWAY_LOG takes a filter such as `fairway_server=debug`
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done (of a run: registered), 1 error, 2 invalid input, 3 gate rejected, \
+4 suppressed, 5 failed, 6 timeout.\n\nStart here:  fairway up configs/quickstart";
+
+/// Commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a first manifest from the columns of a data file
+    ///
+    /// Reads the file's columns, guesses which are the user, the item and the time, and prints a commented manifest.
+    /// Nothing is written unless --out is given.
+    Init(Init),
+    /// Check manifests without any server
+    Validate(Validate),
+    /// Run the whole loop in this process, from the same manifests as on a cluster
+    ///
+    /// Serves POST /v1/recommend and /v1/events, watches, trains, rolls out and takes back. Everything that it writes is
+    /// under --state and in the registry that the manifests name. Ctrl-C stops it in order; started again it goes on.
+    Up(Up),
+    /// Start, watch or cancel training runs of a running `fairway up`
+    #[command(subcommand)]
+    Run(Run),
+    /// Replay recorded purchases as live traffic and compare ways to retrain
+    ///
+    /// Each invoice of a known customer is a visit: recommend 20 items, then feed back what was bought. Four policies are
+    /// scored side by side on the same visits: frozen, monthly, calendar and managed (the manifests' own loop).
+    Replay(Replay),
+    /// Show what a running or stopped `fairway up` serves, and why
+    Status(Status),
+    /// Look into a registry
+    #[command(subcommand)]
+    Registry(Registry),
+    /// Check bundles
+    #[command(subcommand)]
+    Bundle(Bundle),
+    /// Watch and steer the rollout of a running `fairway up`
+    #[command(subcommand)]
+    Rollout(Rollout),
+    /// Print shell completions, for example `fairway completions bash > /etc/bash_completion.d/fairway`
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the reference of all manifest fields as Markdown
+    #[command(hide = true)]
+    Reference,
+}
+
+/// See [`Command::Init`].
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Parquet, CSV or JSON lines: a file, a folder or a URL
+    #[arg(long, value_name = "FILE")]
+    pub data: String,
+    /// Name of the model
+    #[arg(long, default_value = "recs")]
+    pub name: String,
+    /// Write to this file, which must not exist, instead of printing
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// See [`Command::Validate`].
+#[derive(Debug, Args)]
+pub struct Validate {
+    /// A folder of manifests, or one file
+    pub path: PathBuf,
+    /// Values of variables in the manifests, for example `data=/tmp/x.parquet`
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub variables: Vec<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// See [`Command::Up`].
+#[derive(Debug, Args)]
+pub struct Up {
+    /// A folder of manifests
+    pub path: PathBuf,
+    /// Where to keep keys, caches and (unless the manifests name another) the registry [default: .fairway/<folder>]
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Address that users are served on
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
+    pub listen: std::net::SocketAddr,
+    /// Address of status page, metrics and verbs; keep it on loopback
+    #[arg(long, default_value = "127.0.0.1:9090", value_name = "HOST:PORT")]
+    pub admin: std::net::SocketAddr,
+    /// Run the clock this many times as fast; a story brings its own speed
+    #[arg(long, value_name = "N", value_parser = parse_speed)]
+    pub speed: Option<f64>,
+    /// Play the story once and exit, with code 0 only if it went as told
+    #[arg(long)]
+    pub once: bool,
+    /// Do not play the story that the folder may hold
+    #[arg(long, conflicts_with = "once")]
+    pub no_story: bool,
+    /// Values of variables in the manifests
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub variables: Vec<String>,
+}
+
+fn parse_speed(text: &str) -> Result<f64, String> {
+    let speed: f64 = text.parse().map_err(|_| "a number such as 2000".to_owned())?;
+    if (1.0..=100_000.0).contains(&speed) { Ok(speed) } else { Err("between 1 and 100000".to_owned()) }
+}
+
+/// Where a running or stopped `fairway up` keeps its state.
+#[derive(Clone, Debug, Args)]
+pub struct StateArgument {
+    /// The state folder of `fairway up` [default: the only one under .fairway]
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+}
+
+/// Verbs of training runs.
+#[derive(Debug, Subcommand)]
+pub enum Run {
+    /// Start a run; the same --name gives the same run and the same exit code
+    Start {
+        /// The idempotency key, for example the commit's hash
+        #[arg(long)]
+        name: Option<String>,
+        /// For the log
+        #[arg(long, default_value = "asked on the command line")]
+        reason: String,
+        /// Pass cooldown, budget, breaker and an active rollout; never the data checks
+        #[arg(long)]
+        force: bool,
+        /// Wait for the end; the exit code tells it
+        #[arg(long)]
+        wait: bool,
+        /// Longest wait, for example 30m
+        #[arg(long, default_value = "1h")]
+        timeout: fairway_api::values::Duration,
+        /// Where
+        #[command(flatten)]
+        state: StateArgument,
+    },
+    /// Wait for the end of a run; the exit code tells it
+    Watch {
+        /// The run
+        name: String,
+        /// Longest wait
+        #[arg(long, default_value = "1h")]
+        timeout: fairway_api::values::Duration,
+        /// Where
+        #[command(flatten)]
+        state: StateArgument,
+    },
+    /// What was decided about a run, and its outcome
+    Logs {
+        /// The run
+        name: String,
+        /// Where
+        #[command(flatten)]
+        state: StateArgument,
+        /// How to print
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Cancel the active run
+    Cancel {
+        /// The run
+        name: String,
+        /// Where
+        #[command(flatten)]
+        state: StateArgument,
+    },
+}
+
+/// See [`Command::Replay`].
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// The transactions: Parquet, CSV or JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub data: PathBuf,
+    /// The manifests of the managed policy; `${data}` in them stands for --data
+    #[arg(long, value_name = "DIR")]
+    pub manifests: PathBuf,
+    /// First day that is replayed as live traffic; everything before is history
+    #[arg(long, value_name = "DATE")]
+    pub from: jiff::civil::Date,
+    /// Day after the last
+    #[arg(long, value_name = "DATE")]
+    pub to: jiff::civil::Date,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// See [`Command::Status`].
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Where
+    #[command(flatten)]
+    pub state: StateArgument,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// Which registry.
+#[derive(Clone, Debug, Args)]
+pub struct RegistryArgument {
+    /// URL of the registry [default: that of the state folder]
+    #[arg(long, value_name = "URL")]
+    pub registry: Option<String>,
+    /// Where a `fairway up` keeps its state
+    #[command(flatten)]
+    pub state: StateArgument,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// Registry commands. Models are written `namespace/name`, or `name` if it is the only one.
+#[derive(Debug, Subcommand)]
+pub enum Registry {
+    /// Models and their versions
+    List {
+        /// Where
+        #[command(flatten)]
+        registry: RegistryArgument,
+    },
+    /// One version: where it comes from and what was measured
+    Show {
+        /// `models:/name@champion`, `models:/name/3` or `models:/name@sha256:…`
+        version: fairway_registry::Reference,
+        /// Where
+        #[command(flatten)]
+        registry: RegistryArgument,
+    },
+    /// The model's log: who did what, when, why
+    Log {
+        /// The model
+        model: Option<String>,
+        /// Newest entries
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+        /// Where
+        #[command(flatten)]
+        registry: RegistryArgument,
+    },
+}
+
+/// Bundle commands.
+#[derive(Debug, Subcommand)]
+pub enum Bundle {
+    /// Tell what is wrong with a bundle, for authors of trainers
+    Check {
+        /// The bundle's folder
+        dir: PathBuf,
+        /// How to print
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+}
+
+/// Verbs of a rollout.
+#[derive(Debug, Subcommand)]
+pub enum Rollout {
+    /// Where the rollout stands
+    Status(Status),
+    /// Follow what happens until Ctrl-C
+    Watch(StateArgument),
+    /// Freeze the weight; harm still rolls back
+    Pause(StateArgument),
+    /// Go on after a pause
+    Resume(StateArgument),
+    /// To the next step now
+    Promote {
+        /// All the way to everybody
+        #[arg(long)]
+        full: bool,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// Where
+        #[command(flatten)]
+        state: StateArgument,
+    },
+    /// Stable now; the version is barred until `retry`
+    Abort(StateArgument),
+    /// Try the barred version again
+    Retry(StateArgument),
+    /// Back to the version before
+    Undo {
+        /// This version instead
+        #[arg(long, value_name = "VERSION")]
+        to: Option<u64>,
+        /// Where
+        #[command(flatten)]
+        state: StateArgument,
+    },
+    /// How rollouts ended
+    History(Status),
+}

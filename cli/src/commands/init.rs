@@ -1,0 +1,38 @@
+//! `fairway init`: a first manifest from the columns of a file.
+
+use anyhow::{Context, Result, bail};
+
+use crate::args::Init;
+use crate::exit::{Code, Invalid};
+
+/// Reads the columns and prints (or writes) a manifest.
+///
+/// # Errors
+/// The data cannot be read, or the file to write exists.
+pub async fn run(init: Init) -> Result<Code> {
+    let columns = fairway_trainer::sniff(&init.data).await.map_err(|error| Invalid(error.to_string()))?;
+    let columns: Vec<fairway_api::init::Column> = columns.into_iter().map(column).collect();
+    let text = fairway_api::init::manifest(&columns, &init.data, &init.name);
+    let Some(path) = init.out else {
+        print!("{text}");
+        return Ok(Code::Done);
+    };
+    if path.exists() {
+        bail!(Invalid(format!("{} exists: name another file with --out", path.display())));
+    }
+    std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+    eprintln!("wrote {}; check what its comments ask, then: fairway validate {0}", path.display());
+    Ok(Code::Done)
+}
+
+fn column(column: fairway_trainer::SniffedColumn) -> fairway_api::init::Column {
+    use fairway_api::init::ColumnKind as Kind;
+
+    let kind = match column.kind {
+        fairway_trainer::SniffedKind::Text => Kind::Text,
+        fairway_trainer::SniffedKind::Number => Kind::Number,
+        fairway_trainer::SniffedKind::Time => Kind::Time,
+        fairway_trainer::SniffedKind::Bool => Kind::Bool,
+    };
+    fairway_api::init::Column { name: column.name, kind, sample: column.sample, distinct: column.distinct as u64 }
+}

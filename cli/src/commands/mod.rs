@@ -1,0 +1,44 @@
+//! The commands. Each reads its arguments, does one thing, prints one result.
+
+mod bundle;
+mod init;
+mod registry;
+mod replay;
+mod rollout;
+mod run;
+mod state;
+mod status;
+mod up;
+mod validate;
+
+use anyhow::Result;
+use clap::CommandFactory;
+
+use crate::args::{Arguments, Command};
+use crate::exit::Code;
+
+/// Runs the command that was asked for.
+///
+/// # Errors
+/// What the command could not do, with the cure.
+pub async fn run(arguments: Arguments) -> Result<Code> {
+    match arguments.command {
+        Command::Init(init) => init::run(init).await,
+        Command::Validate(validate) => validate::run(&validate),
+        Command::Up(up) => up::run(up).await,
+        Command::Run(run) => run::run(run).await,
+        Command::Replay(replay) => replay::run(replay).await,
+        Command::Status(status) => status::run(status).await,
+        Command::Registry(registry) => registry::run(registry).await,
+        Command::Bundle(bundle) => bundle::run(&bundle),
+        Command::Rollout(rollout) => rollout::run(rollout).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "fairway", &mut std::io::stdout());
+            Ok(Code::Done)
+        }
+        Command::Reference => {
+            print!("{}", fairway_api::reference_markdown());
+            Ok(Code::Done)
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! `fairway up DIR`: the whole loop in this process.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use fairway_api::Manifests;
+use fairway_registry::Registry;
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::state::{Identity, Reach, StateFolder};
+use super::validate;
+use crate::args::Up;
+use crate::exit::{Code, Invalid};
+use crate::output;
+use crate::runtime::{AdminState, Clock, Journal, Runtime, Spec, routes};
+use crate::story::{self, Story};
+
+/// The loop looks at least this often, in real time.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Runs until Ctrl-C, or until the story is over with `--once`.
+///
+/// # Errors
+/// Manifests, bucket, state folder or ports cannot be used.
+pub async fn run(up: Up) -> Result<Code> {
+    let state = absolute(&up.state.clone().unwrap_or_else(|| default_state(&up.path)))?;
+    let manifests = load(&up, &state)?;
+    let base = absolute(if up.path.is_dir() { &up.path } else { up.path.parent().unwrap_or(Path::new(".")) })?;
+    std::fs::create_dir_all(&state).with_context(|| format!("creating {}", state.display()))?;
+    let lock = StateLock::take(&state)?;
+    let default_registry = format!("file://{}", state.join("registry").display());
+    let spec = Spec::from_manifests(&manifests, &base, &default_registry)?;
+    let story = if up.no_story { None } else { Story::find(&manifests)? };
+    if up.once && story.is_none() {
+        bail!(Invalid(format!("--once needs a story, and {} has none", up.path.display())));
+    }
+    let registry = Registry::open(&spec.registry).await?;
+    let clock = clock(&up, story.as_ref(), Runtime::last_time(&spec, &registry).await?);
+    let story = story.map(|story| story.prepare(&state, &clock)).transpose()?;
+
+    let (mut runtime, commands) = Runtime::open(spec.clone(), &registry, &state, clock.clone()).await?;
+    runtime.seed_users().await?;
+    let listeners = (bind(up.listen, "--listen").await?, bind(up.admin, "--admin").await?);
+    let reach = reach(&listeners)?;
+    let folder = StateFolder::at(&state);
+    let identity = Identity {
+        registry: registry.url().to_owned(),
+        namespace: spec.namespace.clone(),
+        model: spec.model.clone(),
+        endpoint: spec.endpoint.clone(),
+    };
+    folder.write(&identity, &reach)?;
+
+    let stop = CancellationToken::new();
+    let (report_in, report) = watch::channel(Arc::new(serde_json::json!(runtime.report())));
+    let journal = runtime.journal().clone();
+    let admin = AdminState { commands, report, journal: journal.clone(), token: reach.token.clone().into() };
+    let servers = [
+        tokio::spawn(fairway_server::serve_public(listeners.0, runtime.router().clone(), stop.clone())),
+        tokio::spawn(fairway_server::serve_admin(listeners.1, runtime.router().clone(), routes(admin), stop.clone())),
+    ];
+    greet(&up, &spec, &reach, &state);
+    let telling = tokio::spawn(tell(journal, stop.clone()));
+    let playing = story.map(|story| {
+        let stage = story::Stage { public: reach.public.clone(), registry: registry.clone(), spec: spec.clone(), clock: clock.clone() };
+        tokio::spawn(story.play(stage, report_in.subscribe(), stop.clone()))
+    });
+    let outcome = drive(&mut runtime, &report_in, playing, up.once).await;
+
+    eprintln!("stopping: answering what is in flight, then storing what is open");
+    stop.cancel();
+    for server in servers {
+        server.await?.context("serving")?;
+    }
+    runtime.close().await?;
+    telling.await?;
+    folder.forget_reach();
+    drop(lock);
+    outcome
+}
+
+/// Looks again and again until somebody wants to stop. A bucket that fails is told and tried again: users are served.
+async fn drive(
+    runtime: &mut Runtime,
+    report: &watch::Sender<Arc<serde_json::Value>>,
+    mut playing: Option<tokio::task::JoinHandle<Result<bool>>>,
+    once: bool,
+) -> Result<Code> {
+    let mut signals = Signals::new()?;
+    let mut failures = 0_u32;
+    loop {
+        match runtime.look().await {
+            Ok(_) => failures = 0,
+            Err(error) => {
+                failures += 1;
+                eprintln!("warning: the loop cannot go on ({error:#}); users are served, trying again");
+            }
+        }
+        // The page may be closed already.
+        let _ = report.send(Arc::new(serde_json::json!(runtime.report())));
+        let pause = LOOK_EVERY * (1 << failures.min(6));
+        let finished = async {
+            match &mut playing {
+                Some(story) => story.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = signals.stop() => return Ok(Code::Done),
+            told = finished => {
+                playing = None;
+                let went_as_told = told.context("the story broke down")??;
+                if once {
+                    return Ok(if went_as_told { Code::Done } else { Code::Failed });
+                }
+                eprintln!("The story is over; the shop goes on. Ctrl-C stops.");
+            }
+        }
+    }
+}
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn load(up: &Up, state: &Path) -> Result<Manifests> {
+    let mut variables = BTreeMap::from([("state".to_owned(), state.display().to_string())]);
+    variables.extend(validate::variables(&up.variables)?);
+    validate::load(&up.path, &variables)
+}
+
+fn default_state(manifests: &Path) -> PathBuf {
+    let name = manifests.file_stem().map_or_else(|| "default".into(), std::ffi::OsStr::to_os_string);
+    Path::new(".fairway").join(name)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("the path {}", path.display()))
+}
+
+/// A story starts on its own day and a restarted one goes on where the bucket stands; everything else is real time.
+fn clock(up: &Up, story: Option<&Story>, last: Option<Timestamp>) -> Clock {
+    let speed = up.speed.or(story.map(Story::speed)).unwrap_or(1.0);
+    if story.is_none() && speed <= 1.0 {
+        return Clock::real();
+    }
+    let start = story.map_or_else(|| Clock::real().now(), Story::start);
+    Clock::sped(last.map_or(start, |last| last.max(start)), speed)
+}
+
+async fn bind(address: std::net::SocketAddr, option: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{option} {address} is taken or not allowed: name another one"))
+}
+
+fn reach((public, admin): &(TcpListener, TcpListener)) -> Result<Reach> {
+    let token: [u8; 16] = rand::random();
+    Ok(Reach {
+        admin: format!("http://{}", admin.local_addr()?),
+        public: format!("http://{}", public.local_addr()?),
+        token: hex::encode(token),
+        pid: std::process::id(),
+    })
+}
+
+fn greet(up: &Up, spec: &Spec, reach: &Reach, state: &Path) {
+    eprintln!("Fairway serves {} from {}", spec.endpoint, up.path.display());
+    eprintln!("  recommend  {}/v1/recommend", reach.public);
+    eprintln!("  status     {}/", reach.admin);
+    eprintln!("  metrics    {}/metrics", reach.admin);
+    eprintln!("  state      {}", state.display());
+}
+
+/// Prints events as they happen.
+async fn tell(journal: Journal, stop: CancellationToken) {
+    let mut live = journal.subscribe();
+    for line in journal.lines() {
+        print_line(&line);
+    }
+    loop {
+        let line = tokio::select! {
+            biased;
+            line = live.recv() => line,
+            () = stop.cancelled() => return,
+        };
+        match line {
+            Ok(line) => print_line(&line),
+            Err(tokio::sync::broadcast::error::RecvError::Lagged(n)) => eprintln!("({n} events are not shown)"),
+            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+fn print_line(line: &crate::runtime::Line) {
+    eprintln!("{}  {:<8} {}", output::time(line.time), line.about, line.message);
+}
+
+/// Two processes on one state folder would fight; the lock is the kernel's and goes with the process.
+struct StateLock(#[allow(dead_code, reason = "held, not read")] std::fs::File);
+
+impl StateLock {
+    fn take(state: &Path) -> Result<Self> {
+        let path = state.join("lock");
+        let file = std::fs::File::create(&path).with_context(|| format!("creating {}", path.display()))?;
+        if file.try_lock().is_err() {
+            bail!("another `fairway up` runs with the state folder {}: stop it, or name another with --state", state.display());
+        }
+        Ok(Self(file))
+    }
+}

@@ -1,0 +1,104 @@
+//! `fairway validate`: manifests checked offline, and the loading that every command shares.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use fairway_api::{ManifestError, Manifests};
+use serde::Serialize;
+
+use crate::args::Validate;
+use crate::exit::{Code, Invalid};
+
+#[derive(Serialize)]
+struct Checked {
+    models: Vec<String>,
+    endpoints: Vec<String>,
+    runs: Vec<String>,
+    warnings: Vec<String>,
+}
+
+/// Checks a folder or a file.
+///
+/// # Errors
+/// All that is wrong, in one message.
+pub fn run(validate: &Validate) -> Result<Code> {
+    let mut variables = variables(&validate.variables)?;
+    // A check needs no real folder or file.
+    variables.entry("state".to_owned()).or_insert_with(|| "/state".to_owned());
+    variables.entry("data".to_owned()).or_insert_with(|| "/data.parquet".to_owned());
+    let manifests = load_quietly(&validate.path, &variables)?;
+    let checked = Checked {
+        models: manifests.models.keys().map(ToString::to_string).collect(),
+        endpoints: manifests.endpoints.keys().map(ToString::to_string).collect(),
+        runs: manifests.runs.keys().map(ToString::to_string).collect(),
+        warnings: manifests.warnings().iter().map(ToString::to_string).collect(),
+    };
+    validate.output.print(&checked, |checked| {
+        let mut text = checked.warnings.join("\n");
+        let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        text.push_str(&format!(
+            "\nvalid: {}, {}, {}\n",
+            count(checked.models.len(), "model"),
+            count(checked.endpoints.len(), "endpoint"),
+            count(checked.runs.len(), "run")
+        ));
+        text.trim_start().to_owned()
+    })?;
+    Ok(Code::Done)
+}
+
+/// Loads manifests, prints what this version does not act on, and refuses what is wrong.
+///
+/// # Errors
+/// All that is wrong, in one message.
+pub fn load(path: &Path, variables: &BTreeMap<String, String>) -> Result<Manifests> {
+    let manifests = load_quietly(path, variables)?;
+    for warning in manifests.warnings() {
+        eprintln!("{warning}");
+    }
+    Ok(manifests)
+}
+
+fn load_quietly(path: &Path, variables: &BTreeMap<String, String>) -> Result<Manifests> {
+    let manifests = fairway_api::load_dir_with(path, variables).map_err(|errors| invalid(&errors))?;
+    check_policies(&manifests)?;
+    Ok(manifests)
+}
+
+/// Values that are fine alone and wrong together.
+fn check_policies(manifests: &Manifests) -> Result<()> {
+    let mut errors = Vec::new();
+    for model in manifests.models.values() {
+        if let Err(fields) = model.value.spec.policy() {
+            errors.extend(fields.into_iter().map(|field| model.error(field)));
+        }
+    }
+    for (key, endpoint) in &manifests.endpoints {
+        let Some(model) = manifests.models.get(&key.sibling(&endpoint.value.spec.model)) else { continue };
+        if let Err(fields) = endpoint.value.spec.policy(model.value.spec.reward.within.std()) {
+            errors.extend(fields.into_iter().map(|field| endpoint.error(field)));
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(invalid(&errors)) }
+}
+
+fn invalid(errors: &[ManifestError]) -> anyhow::Error {
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    Invalid(format!("the manifests are invalid\n\n{}", lines.join("\n\n"))).into()
+}
+
+/// `NAME=VALUE` pairs.
+///
+/// # Errors
+/// A pair without `=`.
+pub fn variables(pairs: &[String]) -> Result<BTreeMap<String, String>> {
+    let mut variables = BTreeMap::new();
+    for pair in pairs {
+        let Some((name, value)) = pair.split_once('=') else {
+            bail!(Invalid(format!("--set {pair}: write NAME=VALUE")));
+        };
+        variables.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(variables)
+}

@@ -1,0 +1,99 @@
+//! The managed policy: Fairway's own loop under a clock that the visits move. Real router, real registry in a folder of
+//! its own, real trainings; only the time is simulated.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use fairway_core::endpoint::RolloutResult;
+use fairway_model::Interactions;
+use fairway_registry::Registry;
+use fairway_wire::{Context as Moment, Event, RecommendRequest};
+use jiff::Timestamp;
+
+use super::{K, Months, Policy, Visit};
+use crate::runtime::{Clock, Runtime, Spec};
+
+/// Without visits the loop looks this often.
+const LOOK_EVERY: Duration = Duration::from_secs(6 * 3_600);
+/// Histories are scored whole.
+const HISTORY_MAX: usize = 100_000;
+
+/// Replays the visits from `from` on through the loop.
+///
+/// # Errors
+/// The loop cannot go on.
+pub async fn run_managed(spec: Spec, folder: &Path, rows: &Interactions, visits: &[Visit], from: Timestamp, to: Timestamp) -> Result<Policy> {
+    let registry = Registry::open(&format!("file://{}", folder.join("registry").display())).await?;
+    let clock = Clock::manual(from);
+    let mut spec = spec;
+    spec.history_max = HISTORY_MAX;
+    let (mut runtime, _commands) = Runtime::open(spec, &registry, folder, clock.clone()).await?;
+    let before = visits.iter().take_while(|visit| visit.time < from);
+    runtime.router().seed(before.flat_map(|visit| {
+        let segment = visit.segment.map(|segment| rows.segments.name(segment));
+        visit.items.iter().map(move |item| (rows.users.name(visit.user), rows.items.name(*item), visit.time, segment))
+    }));
+    runtime.settle().await?;
+    let mut months = Months::default();
+    for visit in visits.iter().skip_while(|visit| visit.time < from) {
+        advance(&mut runtime, &clock, visit.time).await?;
+        serve(&runtime, rows, visit, &mut months).await?;
+    }
+    advance(&mut runtime, &clock, to).await?;
+    Ok(policy(&runtime, months))
+}
+
+async fn advance(runtime: &mut Runtime, clock: &Clock, to: Timestamp) -> Result<()> {
+    while clock.now() + LOOK_EVERY < to {
+        clock.move_to(clock.now() + LOOK_EVERY);
+        runtime.settle().await?;
+    }
+    clock.move_to(to);
+    runtime.settle().await
+}
+
+async fn serve(runtime: &Runtime, rows: &Interactions, visit: &Visit, months: &mut Months) -> Result<()> {
+    let user = rows.users.name(visit.user).to_owned();
+    let segment = visit.segment.map(|segment| rows.segments.name(segment).to_owned());
+    let context = Moment { segment: segment.clone(), personalize: true };
+    let request = RecommendRequest { user: user.clone(), k: K, context, exclude: Vec::new() };
+    let answer = runtime.router().recommend(request).await.map_err(|problem| anyhow::anyhow!("{problem:?}"))?;
+    if let Some(targets) = &visit.targets {
+        let list: Vec<u32> = answer.items.iter().filter_map(|item| rows.items.get(&item.item)).collect();
+        months.add(&visit.month, &list, targets);
+    }
+    for item in &visit.items {
+        let event = Event {
+            user: user.clone(),
+            item: rows.items.name(*item).to_owned(),
+            kind: fairway_wire::EventKind::Purchase,
+            time: Some(visit.time),
+            decision: None,
+            segment: segment.clone(),
+            id: None,
+        };
+        runtime.router().event(event).await.map_err(|problem| anyhow::anyhow!("{problem:?}")).context("feeding back a purchase")?;
+    }
+    Ok(())
+}
+
+fn policy(runtime: &Runtime, months: Months) -> Policy {
+    let history = &runtime.endpoint_status().history;
+    let count = |result: RolloutResult| history.iter().filter(|ended| ended.result == result).count();
+    let told = ["RunStarted", "Rejected", "Failed", "Promoted", "FirstVersion", "RolledBack", "ServingBaseline", "ServingChampion"];
+    let lines = runtime.journal().lines();
+    let reasons = lines
+        .iter()
+        .filter(|line| told.contains(&line.code.as_str()))
+        .map(|line| format!("{} {}", &line.time.to_string()[..10], line.message))
+        .collect();
+    Policy {
+        name: "managed",
+        trainings: lines.iter().filter(|line| line.code == "RunStarted").count(),
+        promotions: count(RolloutResult::Promoted),
+        rollbacks: count(RolloutResult::RolledBack),
+        reasons,
+        months: months.finish(),
+    }
+}

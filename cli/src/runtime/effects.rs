@@ -1,0 +1,147 @@
+//! Carrying effects out. Each is safe to repeat: after a crash the last plan's effects are carried out again.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use fairway_core::endpoint::EndpointEffect;
+use fairway_core::model::{ModelEffect, RunEnd};
+use fairway_registry::Error as RegistryError;
+use fairway_wire::{Target, Window};
+use jiff::Timestamp;
+
+use super::Runtime;
+use super::training::Training;
+
+/// Who appends to the registry's logs.
+pub(super) const ACTOR: &str = "fairway";
+const SNAPSHOT_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
+const ROLLUP_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+const DECISIONS_MIN: usize = 20_000;
+
+impl Runtime {
+    pub(super) async fn carry_out_endpoint(&mut self, effect: &EndpointEffect, now: Timestamp) -> Result<()> {
+        match effect {
+            EndpointEffect::Load { target } => self.versions.load(&self.model_log, target),
+            EndpointEffect::SetRoute { route } => self.router.set_route(route.clone()),
+            EndpointEffect::Unload { digest } => self.versions.unload(&self.router, digest),
+            EndpointEffect::MoveChampion { to, why } => self.move_champion(to, why, now).await?,
+        }
+        Ok(())
+    }
+
+    /// Moves the alias, unless it is there already. Somebody else's move in between is read again and overruled: the
+    /// endpoint's own log says what is stable.
+    async fn move_champion(&mut self, to: &Target, why: &str, now: Timestamp) -> Result<()> {
+        for _ in 0..5 {
+            let state = self.model_log.head().await?.map(|entry| entry.state).unwrap_or_default();
+            let current = state.aliases.get("champion").copied();
+            if current == Some(to.version) {
+                return Ok(());
+            }
+            match self.model_log.move_alias("champion", current, Some(to.version), ACTOR, &shortened(why), now).await {
+                Ok(_) => return Ok(()),
+                Err(RegistryError::Conflict { .. }) => {}
+                Err(error) => return Err(error).context("moving the alias champion"),
+            }
+        }
+        anyhow::bail!("the alias champion is being moved by somebody else all the time")
+    }
+
+    pub(super) async fn carry_out_model(&mut self, effect: &ModelEffect, now: Timestamp) -> Result<()> {
+        match effect {
+            ModelEffect::StartRun { name, reason } => self.start_training(name, &reason.message, now).await,
+            ModelEffect::CancelRun { name, why } => {
+                if let Some(training) = self.training.as_ref().filter(|training| training.name() == name) {
+                    training.cancel(why);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) async fn start_training(&mut self, name: &str, reason: &str, now: Timestamp) -> Result<()> {
+        if self.training.is_some() {
+            return Ok(());
+        }
+        let stable = self.endpoint.status.stable.as_ref();
+        let champion = stable.and_then(|target| self.versions.bundle(&target.digest));
+        let previous = champion.as_ref().and_then(|bundle| Timestamp::from_millisecond(bundle.manifest.trained_through_ms).ok());
+        let plan = self.spec.training_plan(name, reason, now, previous);
+        let start = super::training::Start {
+            plan,
+            base: self.spec.base.clone(),
+            work: self.work.join("runs").join(name),
+            model_log: self.model_log.clone(),
+            champion,
+            gates: self.spec.model_policy.gates.clone(),
+            clock: self.clock.clone(),
+            journal: self.journal.clone(),
+        };
+        self.training = Some(Training::start(start).await?);
+        Ok(())
+    }
+
+    /// The end of the active run, once it is over.
+    pub(super) async fn collect_training(&mut self) -> Option<RunEnd> {
+        let training = self.training.as_mut()?;
+        let end = training.poll().await?;
+        self.training = None;
+        Some(end)
+    }
+
+    /// Rolls windows up into the bucket, writes decisions and snapshots. A failure here is told and tried again: people
+    /// are served all the same.
+    pub(super) async fn housekeeping(&mut self, now: Timestamp, windows: &[Window]) -> Result<()> {
+        for window in windows {
+            match &mut self.rollup {
+                Some(rollup) => rollup.merge(window),
+                None => self.rollup = Some(window.clone()),
+            }
+        }
+        if self.upkeep.rollup.elapsed() >= ROLLUP_EVERY {
+            self.upkeep.rollup = Instant::now();
+            self.flush_rollup(now).await?;
+        }
+        if self.upkeep.snapshot.elapsed() >= SNAPSHOT_EVERY {
+            self.upkeep.snapshot = Instant::now();
+            self.snapshot().await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn flush_rollup(&mut self, now: Timestamp) -> Result<()> {
+        if let Some(window) = self.rollup.take() {
+            let key = format!("{:013}-{}-{:08}", window.start.as_millisecond(), window.replica, window.seq);
+            let bytes = serde_json::to_vec(&window)?;
+            self.endpoint_log.put_window(&key, bytes.into()).await.context("storing a window")?;
+        }
+        if self.router.decisions_waiting() >= DECISIONS_MIN {
+            self.flush_decisions(now).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn flush_decisions(&mut self, now: Timestamp) -> Result<()> {
+        let decisions = self.router.take_decisions();
+        if decisions.is_empty() {
+            return Ok(());
+        }
+        let bytes = tokio::task::spawn_blocking(move || fairway_server::decisions_to_parquet(&decisions)).await??;
+        self.upkeep.decisions += 1;
+        let sequence = self.upkeep.decisions;
+        self.endpoint_log.put_decisions(now, self.router.replica(), sequence, bytes).await.context("storing decisions")?;
+        Ok(())
+    }
+
+    pub(super) async fn snapshot(&mut self) -> Result<()> {
+        let router = self.router.clone();
+        let bytes = tokio::task::spawn_blocking(move || router.snapshot()).await?;
+        self.endpoint_log.put_state("users", bytes.into()).await.context("storing the users' histories")
+    }
+}
+
+
+/// The registry bounds the length of a reason.
+fn shortened(why: &str) -> String {
+    why.chars().take(300).collect()
+}

@@ -1,0 +1,117 @@
+//! What happened, in words that people use: one line an event, kept for the status page and shown live.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use fairway_core::Reason;
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+/// One event.
+#[derive(Clone, Debug, Serialize)]
+pub struct Line {
+    /// When, by the runtime's clock.
+    pub time: Timestamp,
+    /// What it is about: `train`, `rollout`, `serve`, `drift`, `hold`.
+    pub about: &'static str,
+    /// The reason's code.
+    pub code: String,
+    /// The sentence.
+    pub message: String,
+}
+
+/// A bounded list of events with subscribers. Clones share it.
+#[derive(Clone)]
+pub struct Journal {
+    inner: Arc<Mutex<Kept>>,
+    live: broadcast::Sender<Line>,
+}
+
+#[derive(Default)]
+struct Kept {
+    lines: VecDeque<Line>,
+    /// The last message of each lasting fact, so that it is said once and not at every look.
+    said: BTreeMap<&'static str, String>,
+}
+
+const KEPT: usize = 500;
+
+/// Codes that tell of a lasting fact; only a change is an event.
+const LASTING: [&str; 12] = [
+    "Barred",
+    "BlockedByFailedLoad",
+    "Cooldown",
+    "BudgetSpent",
+    "BreakerOpen",
+    "RolloutActive",
+    "Paused",
+    "TelemetryMissing",
+    "NoVersion",
+    "AwaitingProof",
+    "Loading",
+    "RunActive",
+];
+/// Codes that are progress, not events.
+const QUIET: [&str; 2] = ["Progressing", "Baking"];
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self { inner: Arc::default(), live: broadcast::channel(KEPT).0 }
+    }
+}
+
+impl Journal {
+    /// Notes a plan's reasons. `loop_name` is `model` or `endpoint`.
+    pub fn note(&self, time: Timestamp, loop_name: &'static str, reasons: &[Reason]) {
+        for reason in reasons {
+            if QUIET.contains(&reason.code.as_str()) {
+                continue;
+            }
+            if let Some(code) = LASTING.iter().find(|code| **code == reason.code) {
+                let mut kept = self.inner.lock().expect("no panic while it is held");
+                if kept.said.insert(loop_name, (*code).to_owned()).as_deref() == Some(*code) {
+                    continue;
+                }
+            } else {
+                self.inner.lock().expect("no panic while it is held").said.remove(loop_name);
+            }
+            self.add(time, about(&reason.code), &reason.code, reason.message.clone());
+        }
+    }
+
+    /// Notes one event.
+    pub fn add(&self, time: Timestamp, about: &'static str, code: &str, message: String) {
+        tracing::info!(about, code, "{message}");
+        let line = Line { time, about, code: code.to_owned(), message };
+        let mut kept = self.inner.lock().expect("no panic while it is held");
+        kept.lines.push_back(line.clone());
+        if kept.lines.len() > KEPT {
+            kept.lines.pop_front();
+        }
+        drop(kept);
+        // Nobody listening is fine.
+        let _ = self.live.send(line);
+    }
+
+    /// All kept lines, oldest first.
+    pub fn lines(&self) -> Vec<Line> {
+        self.inner.lock().expect("no panic while it is held").lines.iter().cloned().collect()
+    }
+
+    /// Lines from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Line> {
+        self.live.subscribe()
+    }
+}
+
+fn about(code: &str) -> &'static str {
+    match code {
+        "RunStarted" | "Registered" | "Rejected" | "Failed" | "Cancelled" | "First" => "train",
+        "Drift" | "Degradation" | "MaxAge" => "drift",
+        "Cooldown" | "BudgetSpent" | "BreakerOpen" | "RolloutActive" | "RunActive" => "hold",
+        "FirstVersion" | "ServingBaseline" | "ServingChampion" | "NoVersion" | "Loading" => "serve",
+        code if code.starts_with("Data") || code.starts_with("TooFew") || code.starts_with("Column") => "data",
+        _ => "rollout",
+    }
+}

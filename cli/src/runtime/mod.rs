@@ -1,0 +1,19 @@
+//! The embedded runtime: the loop of design and cluster in one process. It observes, lets `fairway-core` decide, stores
+//! the plan, carries its effects out, and reports. It decides nothing itself.
+
+mod admin;
+mod clock;
+mod effects;
+mod journal;
+mod look;
+mod restore;
+mod spec;
+mod training;
+mod versions;
+
+pub use admin::{AdminState, routes};
+pub use clock::Clock;
+pub use journal::{Journal, Line};
+pub use look::{Command, Runtime, Stored};
+pub use restore::stored_report;
+pub use spec::Spec;

@@ -1,0 +1,190 @@
+//! Starting, for the first time or after a crash: what the bucket says is taken up where it was left.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use fairway_core::endpoint::{EndpointEffect, EndpointStatus};
+use fairway_core::model::{ModelEffect, ModelStatus};
+use fairway_registry::{EndpointLog, ModelLog, Registry};
+use fairway_server::{Pseudonyms, Router, RouterConfig};
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use super::look::{Kept, Stored, Upkeep};
+use super::versions::Versions;
+use super::{Clock, Command, Journal, Runtime, Spec};
+
+/// Commands that may wait.
+const COMMANDS_MAX: usize = 64;
+/// Shortest window in real time: under a fast clock windows grow, so that they are not too many.
+const WINDOW_REAL: Duration = Duration::from_millis(250);
+/// The window of design §5.
+const WINDOW: Duration = Duration::from_secs(10);
+
+impl Runtime {
+    /// Opens the bucket, takes up the last plans, loads stable, and is ready to serve.
+    ///
+    /// # Errors
+    /// The bucket or the state folder cannot be used.
+    pub async fn open(spec: Spec, registry: &Registry, state: &Path, clock: Clock) -> Result<(Self, mpsc::Sender<Command>)> {
+        let model_log = registry.model(&spec.namespace, &spec.model)?;
+        let endpoint_log = registry.endpoint(&spec.namespace, &spec.endpoint)?;
+        let pseudonyms = Pseudonyms::load_or_create(&state.join("users.key")).context("the key of users' pseudonyms")?;
+        let router = Router::new(router_config(&spec, &clock), clock.for_server(), pseudonyms);
+        let endpoint = endpoint_log.latest_plan::<Stored<EndpointEffect, EndpointStatus>>().await?;
+        let model = model_log.latest_plan::<Stored<ModelEffect, ModelStatus>>().await?;
+        let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
+        let now = Instant::now();
+        let mut runtime = Self {
+            versions: Versions::new(state.join("cache")),
+            work: state.to_owned(),
+            training: None,
+            model: model.map_or_else(|| Kept::new(ModelStatus::default(), 0), |(seq, stored)| Kept::new(stored.plan.status, seq)),
+            endpoint: endpoint
+                .as_ref()
+                .map_or_else(|| Kept::new(EndpointStatus::default(), 0), |(seq, stored)| Kept::new(stored.plan.status.clone(), *seq)),
+            rollup: None,
+            upkeep: Upkeep { snapshot: now, rollup: now, decisions: 0 },
+            journal: Journal::default(),
+            spec,
+            model_log,
+            endpoint_log,
+            router,
+            clock,
+            commands,
+        };
+        runtime.take_up(endpoint.map(|(_, stored)| stored.plan.effects).unwrap_or_default()).await?;
+        Ok((runtime, commands_in))
+    }
+
+    /// The newest time that the bucket knows of: a sped-up clock goes on from there.
+    ///
+    /// # Errors
+    /// The bucket cannot be read.
+    pub async fn last_time(spec: &Spec, registry: &Registry) -> Result<Option<Timestamp>> {
+        let endpoint = registry.endpoint(&spec.namespace, &spec.endpoint)?;
+        let model = registry.model(&spec.namespace, &spec.model)?;
+        let endpoint = endpoint.latest_plan::<Stored<EndpointEffect, EndpointStatus>>().await?;
+        let model = model.latest_plan::<Stored<ModelEffect, ModelStatus>>().await?;
+        Ok(endpoint.map(|(_, stored)| stored.time).max(model.map(|(_, stored)| stored.time)))
+    }
+
+    /// The router, to serve or to ask.
+    pub fn router(&self) -> &Arc<Router> {
+        &self.router
+    }
+
+    async fn take_up(&mut self, effects: Vec<EndpointEffect>) -> Result<()> {
+        if let Some(bytes) = self.endpoint_log.get_state("users").await? {
+            let router = self.router.clone();
+            let restored = tokio::task::spawn_blocking(move || router.restore(&bytes)).await?;
+            if let Err(error) = restored {
+                tracing::warn!("the snapshot of users' histories cannot be read and is left out: {error}");
+            }
+        }
+        let status = self.endpoint.status.clone();
+        let candidate = status.rollout.as_ref().map(|rollout| rollout.candidate.clone());
+        let previous = status.bake.as_ref().map(|bake| bake.previous.clone());
+        for target in [status.stable.clone(), candidate, previous].into_iter().flatten() {
+            self.versions.load(&self.model_log, &target);
+        }
+        self.versions.wait(&self.router).await;
+        if let Some(route) = status.route {
+            self.router.set_route(route);
+        }
+        let now = self.clock.now();
+        for effect in effects.iter().filter(|effect| matches!(effect, EndpointEffect::MoveChampion { .. })) {
+            self.carry_out_endpoint(effect, now).await?;
+        }
+        if let Some(run) = self.model.status.run.clone() {
+            self.journal.add(now, "train", "RunResumed", format!("run {} is taken up again", run.name));
+            self.start_training(&run.name, &run.reason.message, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Fills empty user histories from the model's own data, so that the first answers know the users.
+    ///
+    /// # Errors
+    /// None that matter: data that cannot be read is told by the first run.
+    pub async fn seed_users(&mut self) -> Result<u64> {
+        if self.router.users() > 0 {
+            return Ok(0);
+        }
+        let Ok(data) = fairway_trainer::read(self.spec.data(), &self.spec.base, self.clock.now()).await else {
+            return Ok(0);
+        };
+        let router = self.router.clone();
+        tokio::task::spawn_blocking(move || {
+            let rows = &data.interactions;
+            let history = (0..rows.len()).filter_map(|i| {
+                let time = Timestamp::from_millisecond(rows.time_ms[i]).ok()?;
+                let segment = (rows.segment[i] != fairway_model::NONE).then(|| rows.segments.name(rows.segment[i]));
+                Some((rows.users.name(rows.user[i]), rows.items.name(rows.item[i]), time, segment))
+            });
+            router.seed(history);
+            Ok(rows.len() as u64)
+        })
+        .await?
+    }
+
+    /// Stores everything that is still open. Called once, when the process ends in order.
+    ///
+    /// # Errors
+    /// The bucket cannot be written.
+    pub async fn close(&mut self) -> Result<()> {
+        let now = self.clock.now();
+        if let Some(training) = &self.training {
+            training.abandon();
+            let message = format!(
+                "run {} stops without a checkpoint; the next start takes it up again from its plan",
+                training.name()
+            );
+            self.journal.add(now, "train", "RunStopped", message);
+        }
+        let windows = self.router.flush_windows();
+        self.housekeeping(now, &windows).await?;
+        self.flush_rollup(now).await?;
+        self.flush_decisions(now).await?;
+        self.snapshot().await
+    }
+}
+
+fn router_config(spec: &Spec, clock: &Clock) -> RouterConfig {
+    let window = WINDOW.max(WINDOW_REAL.mul_f64(clock.speed()));
+    let replica = format!("embedded-{}", clock.now().as_millisecond());
+    RouterConfig {
+        window,
+        lateness: window / 10,
+        reward_within: spec.reward_within,
+        reward_cap: spec.reward_cap,
+        reward_event: spec.reward_event,
+        decision_sample: spec.decision_sample,
+        history_max: spec.history_max,
+        replica,
+        ..RouterConfig::default()
+    }
+}
+
+/// What the bucket says of a loop that does not run, in the shape of [`Runtime::report`].
+///
+/// # Errors
+/// The bucket cannot be read.
+pub async fn stored_report(model: &ModelLog, endpoint: &EndpointLog) -> Result<serde_json::Value> {
+    let endpoint = endpoint.latest_plan::<Stored<EndpointEffect, EndpointStatus>>().await?.map(|(_, stored)| stored);
+    let model = model.latest_plan::<Stored<ModelEffect, ModelStatus>>().await?.map(|(_, stored)| stored);
+    let time = endpoint.as_ref().map(|stored| stored.time).max(model.as_ref().map(|stored| stored.time));
+    let mut conditions = endpoint.as_ref().map(|stored| stored.plan.conditions.clone()).unwrap_or_default();
+    conditions.extend(model.as_ref().map(|stored| stored.plan.conditions.clone()).unwrap_or_default());
+    let status = endpoint.map(|stored| stored.plan.status).unwrap_or_default();
+    Ok(serde_json::json!({
+        "time": time,
+        "route": status.route,
+        "stable": status.stable,
+        "history": status.history,
+        "run": model.map(|stored| stored.plan.status.run),
+        "conditions": conditions,
+    }))
+}

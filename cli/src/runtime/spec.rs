@@ -1,0 +1,162 @@
+//! One model and its endpoint, as the embedded runtime needs them: the manifests' types turned into the policies of
+//! `fairway-core` and the plans of `fairway-trainer`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use fairway_api::values::VersionRef;
+use fairway_api::{Manifests, Model, ModelEndpoint, model as manifest};
+use fairway_core::policy::{EndpointPolicy, ModelPolicy};
+use fairway_model::FeatureDefinitions;
+use fairway_trainer::{Check, DataSpec, Source, TrainingPlan};
+use fairway_wire::EventKind;
+use jiff::Timestamp;
+
+/// What one embedded loop runs.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Namespace of both.
+    pub namespace: String,
+    /// The model's name.
+    pub model: String,
+    /// The endpoint's name.
+    pub endpoint: String,
+    /// URL of the registry.
+    pub registry: String,
+    /// The folder of the manifests: relative data URLs start here.
+    pub base: PathBuf,
+    /// When to train.
+    pub model_policy: ModelPolicy,
+    /// How to roll out.
+    pub endpoint_policy: EndpointPolicy,
+    /// The version that the endpoint follows.
+    pub version: VersionRef,
+    /// What counts as reward.
+    pub reward_event: EventKind,
+    /// How long feedback may take.
+    pub reward_within: Duration,
+    /// Most reward of one exposure.
+    pub reward_cap: f64,
+    /// Share of answers in the decision log.
+    pub decision_sample: f64,
+    /// Most items kept of a user's history.
+    pub history_max: usize,
+    data: DataSpec,
+    features: FeatureDefinitions,
+    family: String,
+    parameters: BTreeMap<String, String>,
+    holdout: Duration,
+    refit: bool,
+}
+
+impl Spec {
+    /// Takes the one endpoint of the manifests and its model.
+    ///
+    /// # Errors
+    /// No endpoint, more than one, or a policy that cannot be used.
+    pub fn from_manifests(manifests: &Manifests, base: &Path, default_registry: &str) -> Result<Self> {
+        let mut endpoints = manifests.endpoints.iter();
+        let Some((key, endpoint)) = endpoints.next() else {
+            bail!("no ModelEndpoint in these manifests: add one that names the model to serve");
+        };
+        if let Some((other, _)) = endpoints.next() {
+            bail!("two endpoints, {key} and {other}: one process serves one; put the other into its own folder");
+        }
+        let model = &manifests.models[&key.sibling(&endpoint.value.spec.model)];
+        Self::new(&key.namespace, &model.value, &endpoint.value, base, default_registry)
+    }
+
+    fn new(namespace: &str, model: &Model, endpoint: &ModelEndpoint, base: &Path, default_registry: &str) -> Result<Self> {
+        let (spec, serving) = (&model.spec, &endpoint.spec);
+                let Some(builtin) = &spec.trainer.builtin else {
+            bail!("spec.trainer.container cannot run here: the embedded runtime trains the built-in families");
+        };
+        let reward_within = spec.reward.within.std();
+        let fields = |errors: Vec<fairway_api::FieldError>| {
+            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            anyhow::anyhow!(lines.join("\n"))
+        };
+        Ok(Self {
+            namespace: namespace.to_owned(),
+            model: name(model.metadata.name.as_ref())?,
+            endpoint: name(endpoint.metadata.name.as_ref())?,
+            registry: spec.registry.clone().unwrap_or_else(|| default_registry.to_owned()),
+            base: base.to_owned(),
+            model_policy: spec.policy().map_err(fields)?,
+            endpoint_policy: serving.policy(reward_within).map_err(fields)?,
+            version: serving.version.clone(),
+            reward_event: spec.reward.event.into(),
+            reward_within,
+            reward_cap: spec.reward.cap.get(),
+            decision_sample: serving.decision_log.sample.fraction(),
+            history_max: 500,
+            data: data_spec(&spec.data)?,
+            features: features(&spec.features)?,
+            family: builtin.family.name().to_owned(),
+            parameters: builtin.parameters.clone(),
+            holdout: spec.evaluation.holdout.std(),
+            refit: spec.evaluation.refit,
+        })
+    }
+
+    /// Where the data comes from.
+    pub fn data(&self) -> &DataSpec {
+        &self.data
+    }
+
+    /// The family that is trained.
+    pub fn family(&self) -> &str {
+        &self.family
+    }
+
+    /// The family's parameters.
+    pub fn parameters(&self) -> &BTreeMap<String, String> {
+        &self.parameters
+    }
+
+    /// The plan of a run, resolved once: what it will read, and up to which moment.
+    pub fn training_plan(&self, run: &str, reason: &str, as_of: Timestamp, previous_newest: Option<Timestamp>) -> TrainingPlan {
+        TrainingPlan {
+            model: self.model.clone(),
+            run: run.to_owned(),
+            reason: reason.to_owned(),
+            seed: 1,
+            data: DataSpec { previous_newest, ..self.data.clone() },
+            features: self.features.clone(),
+            family: self.family.clone(),
+            parameters: self.parameters.clone(),
+            holdout: self.holdout,
+            refit: self.refit,
+            as_of,
+        }
+    }
+}
+
+fn name(name: Option<&String>) -> Result<String> {
+    name.cloned().context("a manifest without metadata.name")
+}
+
+fn data_spec(data: &manifest::Data) -> Result<DataSpec> {
+    let source = |source: &manifest::Source| Source { url: source.url.clone(), sql: source.sql.clone() };
+    let check = |check: &manifest::Check| match (check.min_rows, &check.column, check.max, check.null_ratio) {
+        (Some(rows), ..) => Ok(Check::MinRows(rows)),
+        (_, Some(column), Some(max), _) => Ok(Check::Max { column: column.clone(), max: max.get() }),
+        (_, Some(column), _, Some(ratio)) => Ok(Check::NullRatio { column: column.clone(), max: ratio.fraction() }),
+        _ => bail!("a check is {{minRows: N}}, {{column: C, max: N}} or {{column: C, nullRatio: 5%}}"),
+    };
+    Ok(DataSpec {
+        items: data.items.as_ref().map(source),
+        history: data.history.std(),
+        freshness: data.freshness.map(fairway_api::values::Duration::std),
+        checks: data.checks.iter().map(check).collect::<Result<_>>()?,
+        ..DataSpec::new(source(&data.interactions))
+    })
+}
+
+/// Both crates read the same manifest text; the value travels through it.
+fn features(features: &manifest::Features) -> Result<FeatureDefinitions> {
+    let text = serde_json::to_value(features)?;
+    serde_json::from_value(text).context("spec.features")
+}

@@ -1,0 +1,190 @@
+//! One training run in this process: plan once, read, check, train, judge, register, and an outcome that is written
+//! once. Killed at any moment and started again under the same name, it ends with one version and one outcome.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+use fairway_core::evaluation::{Scores, judge};
+use fairway_core::model::RunEnd;
+use fairway_core::policy::EvaluationGate;
+use fairway_model::Bundle;
+use fairway_registry::{ModelLog, Registration, RunLog};
+use fairway_trainer::{CancelFlag, Evaluation, Outcome, Progress, TrainingPlan};
+use tokio::task::JoinHandle;
+
+use super::effects::ACTOR;
+use super::{Clock, Journal};
+
+/// What a run needs.
+pub(super) struct Start {
+    pub(super) plan: TrainingPlan,
+    pub(super) base: PathBuf,
+    pub(super) work: PathBuf,
+    pub(super) model_log: ModelLog,
+    pub(super) champion: Option<Arc<Bundle>>,
+    pub(super) gates: Vec<EvaluationGate>,
+    pub(super) clock: Clock,
+    pub(super) journal: Journal,
+}
+
+/// A run in progress.
+pub(super) struct Training {
+    name: String,
+    cancel: CancelFlag,
+    why: Arc<std::sync::Mutex<Option<String>>>,
+    abandoned: Arc<AtomicBool>,
+    task: JoinHandle<Result<RunEnd>>,
+    end: Option<RunEnd>,
+}
+
+impl Training {
+    /// Writes the plan (or takes up the one that is there) and starts.
+    pub(super) async fn start(mut start: Start) -> Result<Self> {
+        let run = start.model_log.run(&start.plan.run)?;
+        run.create_plan(&start.plan).await.context("writing the run's plan")?;
+        start.plan = run.plan::<TrainingPlan>().await?.context("the run's plan has vanished")?;
+        let (name, cancel) = (start.plan.run.clone(), CancelFlag::new());
+        let (flag, abandoned) = (cancel.clone(), Arc::<AtomicBool>::default());
+        let given_up = abandoned.clone();
+        let task = tokio::spawn(async move { execute(start, run, flag, &given_up).await });
+        Ok(Self { name, cancel, why: Arc::default(), abandoned, task, end: None })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn cancel(&self, why: &str) {
+        self.why.lock().expect("no panic while it is held").get_or_insert_with(|| why.to_owned());
+        self.cancel.cancel();
+    }
+
+    /// Stops without an outcome: the process ends, and the next one takes the run up again under the same plan.
+    pub(super) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+        self.cancel.cancel();
+    }
+
+    /// Waits for the end, which [`Training::poll`] then gives.
+    pub(super) async fn wait(&mut self) {
+        if self.end.is_none() {
+            let end = (&mut self.task).await;
+            self.end = Some(self.settle(end));
+        }
+    }
+
+    /// The end, if it is there.
+    pub(super) async fn poll(&mut self) -> Option<RunEnd> {
+        if self.end.is_none() && self.task.is_finished() {
+            self.wait().await;
+        }
+        self.end.clone()
+    }
+
+    fn settle(&self, end: Result<Result<RunEnd>, tokio::task::JoinError>) -> RunEnd {
+        let end = match end {
+            Ok(Ok(end)) => end,
+            Ok(Err(error)) => RunEnd::Failed { why: format!("{error:#}") },
+            Err(error) => RunEnd::Failed { why: format!("the trainer broke down: {error}") },
+        };
+        match (end, self.why.lock().expect("no panic while it is held").clone()) {
+            (RunEnd::Cancelled { why: said }, Some(why)) => RunEnd::Cancelled { why: format!("{why}; {said}") },
+            (end, _) => end,
+        }
+    }
+}
+
+async fn execute(start: Start, run: RunLog, cancel: CancelFlag, abandoned: &AtomicBool) -> Result<RunEnd> {
+    if let Some(end) = run.outcome::<RunEnd>().await? {
+        return Ok(end);
+    }
+    let name = start.plan.run.clone();
+    let registered = start.model_log.head().await?.and_then(|entry| entry.state.by_run(&name).cloned());
+    let end = match registered {
+        // Killed between the registration and the outcome.
+        Some(version) => RunEnd::Registered { version: version.number },
+        None => attempt(&start, cancel).await?,
+    };
+    if abandoned.load(Ordering::Relaxed) && matches!(end, RunEnd::Cancelled { .. }) {
+        anyhow::bail!("stopped with the process");
+    }
+    // A cancelled run is over for good as well: terminal means terminal.
+    run.finish(&end).await.context("writing the run's outcome")?;
+    remove(&start.work);
+    Ok(end)
+}
+
+/// A work folder that cannot be removed costs disk space, not correctness.
+fn remove(work: &Path) {
+    if let Err(error) = std::fs::remove_dir_all(work) {
+        tracing::debug!(work = %work.display(), "cannot remove the work folder: {error}");
+    }
+}
+
+async fn attempt(start: &Start, cancel: CancelFlag) -> Result<RunEnd> {
+    let plan = &start.plan;
+    let data = match fairway_trainer::read(&plan.data, &start.base, plan.as_of).await {
+        Ok(data) => data,
+        Err(error) => return Ok(RunEnd::DataRefused { code: error.reason().to_owned(), why: error.to_string() }),
+    };
+    remove(&start.work);
+    std::fs::create_dir_all(&start.work).with_context(|| format!("creating {}", start.work.display()))?;
+    let outcome = {
+        let (plan, champion, work) = (plan.clone(), start.champion.clone(), start.work.clone());
+        let (gates, progress) = (start.gates.clone(), Told { journal: start.journal.clone(), clock: start.clock.clone() });
+        let fit = move || {
+            let champion = champion.as_ref().map(|bundle| &*bundle.recommender);
+            let judge = |evaluation: &Evaluation| judge_evaluation(&gates, evaluation);
+            fairway_trainer::train(&plan, &data, champion, &work, &progress, &cancel, &judge)
+        };
+        tokio::task::spawn_blocking(fit).await.context("the trainer broke down")?
+    };
+    match outcome {
+        Ok(Outcome::Trained(trained)) => register(start, &trained).await,
+        Ok(Outcome::Rejected { why, .. }) => Ok(RunEnd::Rejected { why }),
+        Ok(Outcome::Cancelled { said }) => Ok(RunEnd::Cancelled { why: said }),
+        Err(error) => Ok(RunEnd::Failed { why: error.to_string() }),
+    }
+}
+
+fn judge_evaluation(gates: &[EvaluationGate], evaluation: &Evaluation) -> Result<(), String> {
+    let champion = evaluation.champion.as_ref().map(|metrics| &metrics.overall);
+    let scores = Scores { candidate: &evaluation.candidate.overall, champion, popularity: &evaluation.popularity.overall };
+    judge(gates, scores).map_err(|reason| reason.message)
+}
+
+async fn register(start: &Start, trained: &fairway_trainer::Trained) -> Result<RunEnd> {
+    let registration = Registration {
+        run: start.plan.run.clone(),
+        actor: ACTOR.to_owned(),
+        time: start.clock.now(),
+        metrics: trained.evaluation.candidate.overall.clone(),
+        labels: BTreeMap::from([("family".to_owned(), start.plan.family.clone())]),
+        provenance: trained.provenance.clone(),
+        alias: Some("challenger".to_owned()),
+        reason: start.plan.reason.chars().take(300).collect(),
+    };
+    let version = start.model_log.register(&trained.bundle, registration).await.context("registering the version")?;
+    Ok(RunEnd::Registered { version: version.number })
+}
+
+/// Stages of a run as events of the journal's log.
+struct Told {
+    journal: Journal,
+    clock: Clock,
+}
+
+impl Progress for Told {
+    fn stage(&self, name: &str, total: u64) {
+        tracing::debug!(stage = name, total, "training");
+    }
+
+    fn advance(&self, _n: u64) {}
+
+    fn note(&self, line: &str) {
+        self.journal.add(self.clock.now(), "train", "Note", line.to_owned());
+    }
+}

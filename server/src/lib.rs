@@ -1,0 +1,68 @@
+//! The data plane: the router that assigns users, asks versions, falls back, takes feedback and counts; and the model
+//! server in this process.
+//!
+//! A valid request always gets an answer: a version that fails, hangs, panics or answers nonsense costs its users
+//! nothing and is counted against it. What the router saw leaves it as windows (for verdicts) and decisions (for the
+//! log); both hold users only as keyed HMACs.
+//!
+//! | question | file |
+//! |---|---|
+//! | who gets which version | `assign` |
+//! | what happens to a request | `recommend`, `conclude` |
+//! | what happens to feedback | `feedback`, `exposures` |
+//! | what is counted | `windows`, `metrics` |
+//! | what is remembered | `users`, `popularity`, `snapshot` |
+//! | how a version is asked | `model_server`, `served`, `builtin` |
+//! | what stands on the wire | `http`, `body`, `problem`, `serve` |
+//!
+//! What it does not do: it decides nothing (routes come from the operator), stores nothing (the caller takes windows,
+//! decisions and snapshots to the bucket), and knows no Kubernetes.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod assign;
+mod body;
+mod builtin;
+mod check;
+mod conclude;
+mod config;
+mod decision_id;
+mod decisions;
+mod error;
+mod event_ids;
+mod exposures;
+mod facts;
+mod feedback;
+mod http;
+mod interner;
+mod labels;
+mod metrics;
+mod model_server;
+mod parquet_log;
+mod popularity;
+mod problem;
+mod pseudonym;
+mod recommend;
+mod router;
+mod serve;
+mod served;
+mod snapshot;
+mod users;
+mod windows;
+
+pub use assign::{Assignment, HOLDBACK_SALT, assign, bucket, canary_weight, eligible};
+pub use builtin::Builtin;
+pub use config::{Clock, RouterConfig};
+pub use decision_id::DecisionId;
+pub use error::Error;
+pub use feedback::Accepted;
+pub use http::{admin_routes, public_routes};
+pub use model_server::{ModelFailure, ModelServer, ScoreQuery};
+pub use parquet_log::{decisions_schema, decisions_to_parquet};
+pub use problem::Problem;
+pub use pseudonym::{Pseudonyms, UserKey};
+pub use router::{Router, Status};
+pub use serve::{serve_admin, serve_public};
+
+#[cfg(test)]
+mod tests;

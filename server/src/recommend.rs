@@ -1,0 +1,330 @@
+//! How a request is answered: assignment, then the rungs assigned → stable → cached → popularity of the segment →
+//! popularity. A valid request always gets an answer. Whatever answers in the end, the request counts for the version
+//! that the user was assigned to (intention to treat).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use fairway_wire::{
+    ErrorKind, Item, Reason, RecommendRequest, RecommendResponse, Rung, Track,
+};
+use jiff::Timestamp;
+
+use crate::Problem;
+use crate::assign::{Assignment, assign, eligible};
+use crate::check;
+use crate::config::{CACHE_AGE_MS, MODELS_BUDGET};
+use crate::interner::UNKNOWN;
+use crate::model_server::{ModelFailure, ScoreQuery};
+use crate::pseudonym::UserKey;
+use crate::router::{Plan, Router};
+use crate::served::{Ranked, Served};
+use crate::users::Consumed;
+use crate::windows::ArmId;
+
+/// One request with all that is known when it comes in. The user's identifier is not among it.
+pub(crate) struct Visit {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) started: Instant,
+    pub(crate) now: Timestamp,
+    pub(crate) now_ms: i64,
+    pub(crate) user: UserKey,
+    pub(crate) assignment: Assignment,
+    /// The answer's number, and whether the canary could ever be this user's.
+    pub(crate) number: u32,
+    pub(crate) eligible: bool,
+    personalize: bool,
+    pub(crate) segment: u32,
+    segment_name: Option<Arc<str>>,
+    history: Vec<Consumed>,
+    /// What the user consumed and what the caller excluded, sorted.
+    left_out: Vec<u32>,
+    k: usize,
+}
+
+/// What the assigned version did, if it was asked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) error: Option<ErrorKind>,
+    pub(crate) took: Duration,
+    pub(crate) best_score: Option<f32>,
+    pub(crate) history_length: usize,
+}
+
+/// An answer before it is counted and sent.
+pub(crate) struct Answer {
+    pub(crate) items: Vec<Ranked>,
+    pub(crate) served_by: Rung,
+    pub(crate) reason: Reason,
+    /// Number and interned digest of the version that answered.
+    pub(crate) version: u64,
+    pub(crate) digest: u32,
+    pub(crate) asked: Option<Asked>,
+    /// Stable's list for the comparison in pairs, which may be longer than the answer.
+    pub(crate) compared: Option<Vec<u32>>,
+}
+
+impl Router {
+    /// Answers a request.
+    ///
+    /// # Errors
+    /// A [`Problem`] if the request is not valid, and for no other reason.
+    pub async fn recommend(&self, request: RecommendRequest) -> Result<RecommendResponse, Problem> {
+        check::request(&request)?;
+        let visit = self.visit(request);
+        let answer = self.answer(&visit).await;
+        Ok(self.conclude(&visit, answer))
+    }
+
+    /// Answers a request from popularity alone, because too many come at once.
+    ///
+    /// # Errors
+    /// As [`recommend`](Self::recommend).
+    pub fn recommend_cheaply(&self, request: RecommendRequest) -> Result<RecommendResponse, Problem> {
+        check::request(&request)?;
+        let visit = self.visit(request);
+        let answer = self.baseline(&visit, Reason::Overloaded);
+        Ok(self.conclude(&visit, answer))
+    }
+
+    fn visit(&self, request: RecommendRequest) -> Visit {
+        let (started, now) = (Instant::now(), self.now());
+        let plan = self.plan.load_full();
+        let user = self.pseudonyms.key(&request.user);
+        let segment_name = request.context.segment.as_deref().filter(|name| !name.is_empty());
+        let personalize = request.context.personalize;
+        let assignment = assign(&plan.route, &request.user, segment_name, personalize, now);
+        // Without consent the history is not even read.
+        let history = if personalize { self.users.history(&user) } else { Vec::new() };
+        let mut left_out: Vec<u32> = history.iter().map(|one| one.item).collect();
+        left_out.extend(request.exclude.iter().filter_map(|name| self.items.get(name)));
+        left_out.sort_unstable();
+        left_out.dedup();
+        Visit {
+            eligible: eligible(&plan.route, segment_name, personalize),
+            plan,
+            started,
+            now,
+            now_ms: now.as_millisecond(),
+            user,
+            assignment,
+            number: self.numbers.fetch_add(1, Ordering::Relaxed),
+            personalize,
+            segment: segment_name.and_then(|name| self.segments.add(name)).unwrap_or(UNKNOWN),
+            segment_name: segment_name.map(Arc::from),
+            history,
+            left_out,
+            k: request.k,
+        }
+    }
+
+    async fn answer(&self, visit: &Visit) -> Answer {
+        let plan = &visit.plan;
+        let (served, named) = match visit.assignment.track {
+            _ if !visit.personalize => return self.baseline(visit, Reason::OptOut),
+            Track::Holdback => return self.baseline(visit, Reason::Holdback),
+            Track::Canary => (&plan.canary, true),
+            Track::Stable if plan.route.serve_baseline => {
+                return self.baseline(visit, Reason::ServingBaseline);
+            }
+            Track::Stable => (&plan.stable, plan.route.stable.is_some()),
+        };
+        let Some(served) = served else {
+            // A version that is still being loaded is no error of it.
+            return if named {
+                self.fall_back(visit, Reason::NoModel, None).await
+            } else {
+                self.baseline(visit, Reason::NoModel)
+            };
+        };
+        let (result, mut asked) = self.ask(visit, served).await;
+        match result {
+            Ok(items) => {
+                asked.best_score = items.first().map(|best| best.score);
+                self.good(visit, served, items, Rung::Assigned, Reason::Ok, Some(asked))
+            }
+            Err(failure) => {
+                let (kind, reason) = kind_of(&failure);
+                asked.error = Some(kind);
+                tracing::debug!(version = served.target.version, %failure, "falling back");
+                self.fall_back(visit, reason, Some(asked)).await
+            }
+        }
+    }
+
+    /// What the user gets when the assigned version has no answer.
+    async fn fall_back(&self, visit: &Visit, reason: Reason, asked: Option<Asked>) -> Answer {
+        if visit.assignment.track == Track::Canary
+            && !visit.plan.route.serve_baseline
+            && let Some(stable) = &visit.plan.stable
+        {
+            match self.ask(visit, stable).await.0 {
+                Ok(items) => return self.good(visit, stable, items, Rung::Stable, reason, asked),
+                Err(failure) => self.metrics.failed(Track::Stable, kind_of(&failure).0),
+            }
+        }
+        match self.cached(visit, reason, &asked) {
+            Some(answer) => answer,
+            None => Answer { asked, ..self.baseline(visit, reason) },
+        }
+    }
+
+    async fn ask(
+        &self,
+        visit: &Visit,
+        served: &Served,
+    ) -> (Result<Vec<Ranked>, ModelFailure>, Asked) {
+        let query = visit.query(served, self.wanted(visit));
+        let history_length = query.history.len();
+        let left = MODELS_BUDGET.saturating_sub(visit.started.elapsed());
+        let started = Instant::now();
+        let result = served.ask(query, visit.deadline().min(left)).await;
+        (result, Asked { took: started.elapsed(), history_length, ..Asked::default() })
+    }
+
+    /// How many items a version is asked for: stable's list may be compared in pairs beyond what is shown.
+    fn wanted(&self, visit: &Visit) -> usize {
+        match visit.assignment.track {
+            Track::Stable => visit.k.max(self.config.k_pairs),
+            _ => visit.k,
+        }
+    }
+
+    fn good(
+        &self,
+        visit: &Visit,
+        served: &Served,
+        mut items: Vec<Ranked>,
+        served_by: Rung,
+        reason: Reason,
+        asked: Option<Asked>,
+    ) -> Answer {
+        let paired = visit.assignment.track == Track::Stable && served_by == Rung::Assigned;
+        let compared =
+            paired.then(|| items.iter().take(self.config.k_pairs).map(|one| one.item).collect());
+        items.truncate(visit.k);
+        let (version, digest) = (served.target.version, served.version);
+        Answer { items, served_by, reason, version, digest, asked, compared }
+    }
+
+    /// The user's last good answer, without what was consumed or excluded since.
+    fn cached(&self, visit: &Visit, reason: Reason, asked: &Option<Asked>) -> Option<Answer> {
+        let last = self.users.last_answer(&visit.user, visit.now_ms - CACHE_AGE_MS)?;
+        let mut kept: Vec<(u32, f32)> = last.items.into_vec();
+        kept.retain(|(item, _)| visit.may_hold(*item));
+        kept.truncate(visit.k);
+        if kept.is_empty() {
+            return None;
+        }
+        let named = |names: &[Arc<str>]| {
+            let name = |item: u32| names.get(item as usize).map_or("", |name| name).to_owned();
+            kept.iter().map(|&(item, score)| Ranked { item, name: name(item), score }).collect()
+        };
+        Some(Answer {
+            items: self.items.with_names(named),
+            served_by: Rung::Cached,
+            reason,
+            version: last.version,
+            digest: last.digest,
+            asked: asked.clone(),
+            compared: None,
+        })
+    }
+
+    /// Popularity: the segment's as far as it goes, then everybody's.
+    fn baseline(&self, visit: &Visit, reason: Reason) -> Answer {
+        let (popular, local) = self.popular(visit, visit.k);
+        let ranked = popular.into_iter().map(|one| Ranked {
+            item: one.item,
+            name: one.name.to_string(),
+            score: one.share,
+        });
+        Answer {
+            items: ranked.collect(),
+            served_by: if local > 0 { Rung::SegmentPopularity } else { Rung::Popularity },
+            reason,
+            version: 0,
+            digest: UNKNOWN,
+            asked: None,
+            compared: None,
+        }
+    }
+
+    pub(crate) fn popular(
+        &self,
+        visit: &Visit,
+        k: usize,
+    ) -> (Vec<crate::popularity::Popular>, usize) {
+        self.popularity.look(visit.now_ms, &self.items);
+        let segment = Some(visit.segment).filter(|&id| id != UNKNOWN);
+        let mut out = Vec::with_capacity(k);
+        let local = self.popularity.best(segment, |item| !visit.may_hold(item), k, &mut out);
+        (out, local)
+    }
+}
+
+impl Visit {
+    fn may_hold(&self, item: u32) -> bool {
+        self.left_out.binary_search(&item).is_err()
+    }
+
+    pub(crate) fn deadline(&self) -> Duration {
+        Duration::from_millis(u64::from(self.plan.route.deadline_ms))
+    }
+
+    pub(crate) fn query(&self, served: &Served, k: usize) -> ScoreQuery {
+        ScoreQuery {
+            history: served.known(&self.history),
+            exclude: served.excluded(&self.left_out),
+            segment: self.segment_name.clone(),
+            now_ms: self.now_ms,
+            k,
+        }
+    }
+
+    pub(crate) fn segment_name(&self) -> Option<&str> {
+        self.segment_name.as_deref()
+    }
+
+    /// The arm that this request counts for.
+    pub(crate) fn arm(&self) -> ArmId {
+        let track = self.assignment.track;
+        let version = match track {
+            Track::Canary => self.plan.canary_version,
+            Track::Stable if self.personalize && !self.plan.route.serve_baseline => {
+                self.plan.stable_version
+            }
+            _ => UNKNOWN,
+        };
+        ArmId { version, track, segment: self.segment }
+    }
+
+    /// The candidate that should answer this request unseen, if any.
+    pub(crate) fn shadow(&self) -> Option<&Arc<Served>> {
+        let wanted = self.plan.route.canary.as_ref().is_some_and(|canary| canary.shadow);
+        // An expired lease ends the trial, unseen answers too; a weight of 0 does not.
+        let leased = self.plan.route.lease_until.is_none_or(|until| self.now <= until);
+        self.plan.canary.as_ref().filter(|_| wanted && leased && self.eligible)
+    }
+
+    pub(crate) fn response(&self, decision: String, answer: Answer) -> RecommendResponse {
+        let items = answer.items.into_iter();
+        RecommendResponse {
+            decision,
+            items: items.map(|one| Item { item: one.name, score: one.score }).collect(),
+            version: answer.version,
+            track: self.assignment.track,
+            served_by: answer.served_by,
+            reason: answer.reason,
+        }
+    }
+}
+
+fn kind_of(failure: &ModelFailure) -> (ErrorKind, Reason) {
+    match failure {
+        ModelFailure::Error(_) => (ErrorKind::Error, Reason::ModelError),
+        ModelFailure::Timeout => (ErrorKind::Timeout, Reason::ModelTimeout),
+        ModelFailure::Invalid(_) => (ErrorKind::Invalid, Reason::ModelInvalid),
+    }
+}

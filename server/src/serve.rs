@@ -1,0 +1,123 @@
+//! Sockets: accepting within a cap, limits on heads and idle connections, and an orderly end. HTTP/1.1 only.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router as Routes;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::http;
+use crate::router::Router;
+
+/// Connections at once; further ones wait to be accepted.
+const CONNECTIONS: usize = 1_024;
+/// The head of a request must arrive within this, also the first one, also on an idle connection.
+const HEAD_TIME: Duration = Duration::from_secs(5);
+/// Most headers of a request; more are answered with 431.
+const HEADERS: usize = 64;
+/// Buffer of a connection, and so the longest head, in bytes.
+const BUFFER: usize = 16 * 1024;
+/// After this the end does not wait for anybody.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Wait after a failed accept: out of file descriptors, say.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+
+/// Serves the public port until `shutdown`: then `/readyz` says no, nothing more is accepted, and requests in flight
+/// get up to 10 seconds.
+///
+/// # Errors
+/// If the listener's address cannot be read, which means that it is not a socket any more.
+pub async fn serve_public(
+    listener: TcpListener,
+    router: Arc<Router>,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let routes = http::public_routes(Arc::clone(&router));
+    let served = serve(listener, routes, shutdown.clone());
+    tokio::pin!(served);
+    tokio::select! {
+        done = &mut served => done,
+        () = shutdown.cancelled() => {
+            router.drain();
+            served.await
+        }
+    }
+}
+
+/// Serves the admin port, `extra` beside the router's own paths, until `shutdown`. `extra` may bring a fallback but none
+/// of `/metrics`, `/healthz` and `/readyz`.
+///
+/// # Errors
+/// As [`serve_public`].
+pub async fn serve_admin(
+    listener: TcpListener,
+    router: Arc<Router>,
+    extra: Routes,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    serve(listener, http::admin_routes(router, extra), shutdown).await
+}
+
+async fn serve(listener: TcpListener, routes: Routes, shutdown: CancellationToken) -> io::Result<()> {
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "serving");
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let accepted = async {
+            // The semaphore is never closed.
+            let place = Arc::clone(&places).acquire_owned().await.ok();
+            (place, listener.accept().await)
+        };
+        let (place, stream) = tokio::select! {
+            () = shutdown.cancelled() => break,
+            (place, accepted) = accepted => match accepted {
+                Ok((stream, _)) => (place, stream),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                    continue;
+                }
+            },
+        };
+        let connection = graceful.watch(connection(stream, routes.clone()));
+        connections.spawn(async move {
+            // Whatever goes wrong on a connection is its peer's business.
+            drop(connection.await);
+            drop(place);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+        tracing::warn!(left = connections.len(), "connections were cut off");
+    }
+    connections.shutdown().await;
+    Ok(())
+}
+
+fn connection(
+    stream: TcpStream,
+    routes: Routes,
+) -> http1::Connection<TokioIo<TcpStream>, impl hyper::service::HttpService<Incoming, ResBody = axum::body::Body, Error: Into<Box<dyn std::error::Error + Send + Sync>>, Future: Send>> {
+    // Answers are small and waited for.
+    drop(stream.set_nodelay(true));
+    let service = service_fn(move |request| routes.clone().oneshot(request));
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_headers(HEADERS)
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(stream), service)
+}

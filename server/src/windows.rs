@@ -1,0 +1,298 @@
+//! What this router saw, in windows aligned on the clock. A window has one generation of the route: a new route closes
+//! the open window. Between them windows leave no gap: an idle stretch is one long, empty window, so that silence and
+//! absence can be told apart.
+//!
+//! One lock with short sections: a request adds a few counters. Whoever counts late, for a generation that is past,
+//! reaches the closed window until it has been taken.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fairway_stats::Histogram;
+use fairway_wire::{Arm, ArmKey, ErrorKind, Pair, PairKey, Reason, Rival, Track, Window};
+
+use crate::config::{RouterConfig, WINDOWS_MAX, millis, timestamp};
+use crate::interner::{Interner, UNKNOWN};
+
+/// An arm in numbers: version ([`UNKNOWN`] for the baseline), group, segment ([`UNKNOWN`] for none).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ArmId {
+    pub(crate) version: u32,
+    pub(crate) track: Track,
+    pub(crate) segment: u32,
+}
+
+/// A pair in numbers; `against` is a version, or [`UNKNOWN`] for popularity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PairId {
+    pub(crate) version: u32,
+    pub(crate) against: u32,
+    pub(crate) generation: u64,
+}
+
+/// Which bin of which feature was hit.
+pub(crate) struct FeatureHit {
+    pub(crate) name: &'static str,
+    pub(crate) bin: usize,
+    pub(crate) bins: usize,
+}
+
+/// What one request adds to its arm.
+#[derive(Default)]
+pub(crate) struct Observation {
+    pub(crate) error: Option<ErrorKind>,
+    pub(crate) slow: bool,
+    pub(crate) fallback: Option<Reason>,
+    pub(crate) latency_us: Option<u64>,
+    pub(crate) features: Vec<FeatureHit>,
+}
+
+/// What a matured exposure adds: the reward of its arm, and of the lists compared in pairs.
+pub(crate) struct Matured {
+    pub(crate) arm: ArmId,
+    pub(crate) generation: u64,
+    pub(crate) cell: u8,
+    pub(crate) reward: f64,
+    /// Reward of the judged list and of the other.
+    pub(crate) pairs: Vec<(PairId, f64, f64)>,
+}
+
+#[derive(Default)]
+struct Counts {
+    seq: u64,
+    start_ms: i64,
+    end_ms: i64,
+    generation: u64,
+    touched: bool,
+    arms: HashMap<ArmId, Arm>,
+    pairs: HashMap<PairId, Pair>,
+    consumed: Option<Histogram>,
+    decisions_dropped: u64,
+}
+
+struct Inner {
+    open: Counts,
+    closed: VecDeque<Counts>,
+    lost: u64,
+}
+
+/// The open window and the closed ones that nobody took yet.
+pub(crate) struct Windows {
+    inner: Mutex<Inner>,
+    period_ms: i64,
+    lateness_ms: i64,
+}
+
+impl Windows {
+    pub(crate) fn new(config: &RouterConfig, now_ms: i64) -> Self {
+        let period_ms = millis(config.window).max(1);
+        let open = Counts { start_ms: now_ms, end_ms: after(now_ms, period_ms), ..Counts::default() };
+        Self {
+            inner: Mutex::new(Inner { open, closed: VecDeque::new(), lost: 0 }),
+            period_ms,
+            lateness_ms: millis(config.lateness),
+        }
+    }
+
+    /// Counts a request that was answered under `generation`.
+    pub(crate) fn observe(&self, now_ms: i64, generation: u64, arm: ArmId, what: Observation) {
+        let mut inner = self.lock();
+        inner.roll(now_ms, self.period_ms);
+        let Some(window) = inner.of_generation(generation) else {
+            return;
+        };
+        let arm = window.arms.entry(arm).or_default();
+        arm.requests += 1;
+        arm.slow += u64::from(what.slow);
+        if let Some(kind) = what.error {
+            *arm.errors.entry(kind).or_default() += 1;
+        }
+        if let Some(reason) = what.fallback {
+            *arm.fallbacks.entry(reason).or_default() += 1;
+        }
+        if let Some(micros) = what.latency_us {
+            arm.latency.record(micros);
+        }
+        for hit in what.features {
+            match arm.features.get_mut(hit.name) {
+                Some(histogram) => histogram.add(hit.bin),
+                None => {
+                    let mut histogram = Histogram::with_len(hit.bins);
+                    histogram.add(hit.bin);
+                    arm.features.insert(hit.name.to_owned(), histogram);
+                }
+            }
+        }
+    }
+
+    /// Counts matured exposures in the open window.
+    pub(crate) fn mature(&self, now_ms: i64, exposures: &[Matured]) {
+        let mut inner = self.lock();
+        inner.roll(now_ms, self.period_ms);
+        let open = &mut inner.open;
+        for one in exposures {
+            open.touched = true;
+            let arm = open.arms.entry(one.arm).or_default();
+            arm.reward.entry(one.generation).or_default().record(one.cell, one.reward);
+            for &(id, judged, other) in &one.pairs {
+                let pair = open.pairs.entry(id).or_default();
+                pair.difference.record(one.cell, judged - other);
+                pair.base.record(one.cell, other);
+            }
+        }
+    }
+
+    /// Counts a consumed item in `bin` of `bins`, if `generation` is still in force.
+    pub(crate) fn consumed(&self, now_ms: i64, generation: u64, bin: usize, bins: usize) {
+        let mut inner = self.lock();
+        inner.roll(now_ms, self.period_ms);
+        if let Some(window) = inner.of_generation(generation) {
+            let histogram = window.consumed.get_or_insert_with(|| Histogram::with_len(bins));
+            if histogram.counts().len() == bins {
+                histogram.add(bin);
+            }
+        }
+    }
+
+    /// Counts decisions that the log dropped.
+    pub(crate) fn dropped(&self, decisions: u64) {
+        let mut inner = self.lock();
+        inner.open.decisions_dropped += decisions;
+        inner.open.touched = true;
+    }
+
+    /// Closes the open window, if anything is in it, and goes on under `generation`.
+    pub(crate) fn begin(&self, now_ms: i64, generation: u64) {
+        let mut inner = self.lock();
+        inner.roll(now_ms, self.period_ms);
+        if inner.open.generation != generation {
+            inner.close_now(now_ms, self.period_ms);
+            inner.open.generation = generation;
+        }
+    }
+
+    /// Hands out the windows whose lateness is over, oldest first.
+    pub(crate) fn take(&self, now_ms: i64, names: &WindowNames<'_>) -> Vec<Window> {
+        let mut inner = self.lock();
+        inner.roll(now_ms, self.period_ms);
+        let due = |window: &Counts| window.end_ms.saturating_add(self.lateness_ms) <= now_ms;
+        let n = inner.closed.iter().take_while(|window| due(window)).count();
+        let taken: Vec<Counts> = inner.closed.drain(..n).collect();
+        drop(inner);
+        taken.into_iter().map(|window| window.named(names)).collect()
+    }
+
+    /// Closes the open window and hands out everything.
+    pub(crate) fn flush(&self, now_ms: i64, names: &WindowNames<'_>) -> Vec<Window> {
+        let mut inner = self.lock();
+        inner.roll(now_ms, self.period_ms);
+        inner.close_now(now_ms, self.period_ms);
+        let taken = std::mem::take(&mut inner.closed);
+        drop(inner);
+        taken.into_iter().map(|window| window.named(names)).collect()
+    }
+
+    /// Windows that were dropped because nobody took them.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lock().lost
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The next multiple of the period after `now_ms`.
+fn after(now_ms: i64, period_ms: i64) -> i64 {
+    now_ms.div_euclid(period_ms).saturating_add(1).saturating_mul(period_ms)
+}
+
+impl Inner {
+    /// Closes the open window if its end has passed; an idle stretch up to now becomes one empty window.
+    fn roll(&mut self, now_ms: i64, period_ms: i64) {
+        if now_ms < self.open.end_ms {
+            return;
+        }
+        let aligned = now_ms.div_euclid(period_ms) * period_ms;
+        if self.open.touched && self.open.end_ms < aligned {
+            let end_ms = self.open.end_ms;
+            self.replace(end_ms, aligned);
+        }
+        self.open.end_ms = aligned;
+        self.replace(aligned, aligned + period_ms);
+    }
+
+    fn close_now(&mut self, now_ms: i64, period_ms: i64) {
+        if now_ms <= self.open.start_ms && !self.open.touched {
+            return;
+        }
+        let end_ms = now_ms.max(self.open.start_ms + 1);
+        self.open.end_ms = end_ms;
+        self.replace(end_ms, after(end_ms, period_ms));
+    }
+
+    fn replace(&mut self, start_ms: i64, end_ms: i64) {
+        let (seq, generation) = (self.open.seq + 1, self.open.generation);
+        let next = Counts { seq, start_ms, end_ms, generation, ..Counts::default() };
+        self.closed.push_back(std::mem::replace(&mut self.open, next));
+        if self.closed.len() > WINDOWS_MAX {
+            self.closed.pop_front();
+            self.lost += 1;
+        }
+    }
+
+    fn of_generation(&mut self, generation: u64) -> Option<&mut Counts> {
+        let window = if self.open.generation == generation {
+            Some(&mut self.open)
+        } else {
+            self.closed.iter_mut().rev().find(|window| window.generation == generation)
+        };
+        window.map(|window| {
+            window.touched = true;
+            window
+        })
+    }
+}
+
+/// What turns numbers into names again.
+pub(crate) struct WindowNames<'a> {
+    pub(crate) replica: &'a str,
+    pub(crate) versions: &'a Interner,
+    pub(crate) segments: &'a Interner,
+}
+
+impl WindowNames<'_> {
+    fn version(&self, id: u32) -> String {
+        self.versions.name(id).to_string()
+    }
+
+    fn arm(&self, id: ArmId) -> ArmKey {
+        let segment = self.segments.name(id.segment).to_string();
+        ArmKey { digest: self.version(id.version), track: id.track, segment }
+    }
+
+    fn pair(&self, id: PairId) -> PairKey {
+        let against = match id.against {
+            UNKNOWN => Rival::Popularity,
+            version => Rival::Stable(self.version(version)),
+        };
+        PairKey { digest: self.version(id.version), against, generation: id.generation }
+    }
+}
+
+impl Counts {
+    fn named(self, names: &WindowNames<'_>) -> Window {
+        let (start, end) = (timestamp(self.start_ms), timestamp(self.end_ms));
+        Window {
+            generation: self.generation,
+            arms: self.arms.into_iter().map(|(id, arm)| (names.arm(id), arm)).collect(),
+            pairs: self.pairs.into_iter().map(|(id, pair)| (names.pair(id), pair)).collect(),
+            consumed: self.consumed,
+            decisions_dropped: self.decisions_dropped,
+            ..Window::new(names.replica, self.seq, start, end)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! Windows by a manual clock: alignment, generations, watermark, idle stretches.
+
+use std::time::Duration;
+
+use super::*;
+
+const ARM: ArmId = ArmId { version: UNKNOWN, track: Track::Stable, segment: UNKNOWN };
+
+fn windows(lateness: u64) -> Windows {
+    let lateness = Duration::from_millis(lateness);
+    let config = RouterConfig { window: Duration::from_millis(10), lateness, ..RouterConfig::default() };
+    Windows::new(&config, 3)
+}
+
+/// Start, end, generation, requests and number of each window taken.
+fn take(windows: &Windows, now_ms: i64) -> Vec<(i64, i64, u64, u64, u64)> {
+    let (versions, segments) = (Interner::new(9), Interner::new(9));
+    let names = WindowNames { replica: "r", versions: &versions, segments: &segments };
+    let taken = windows.take(now_ms, &names).into_iter();
+    taken
+        .map(|w| {
+            let requests = w.arms.values().map(|arm| arm.requests).sum();
+            (w.start.as_millisecond(), w.end.as_millisecond(), w.generation, requests, w.seq)
+        })
+        .collect()
+}
+
+fn request(windows: &Windows, now_ms: i64, generation: u64) {
+    windows.observe(now_ms, generation, ARM, Observation::default());
+}
+
+#[test]
+fn windows_are_aligned_numbered_and_without_gaps() {
+    let windows = windows(0);
+    request(&windows, 4, 0);
+    request(&windows, 10, 0);
+    assert_eq!(take(&windows, 19), [(3, 10, 0, 1, 0)]);
+    // Nobody came from 20 to 57.
+    request(&windows, 57, 0);
+    assert_eq!(take(&windows, 60), [(10, 20, 0, 1, 1), (20, 50, 0, 0, 2), (50, 60, 0, 1, 3)]);
+    assert_eq!(take(&windows, 95), [(60, 90, 0, 0, 4)]);
+    assert_eq!(take(&windows, 96), []);
+}
+
+#[test]
+fn the_watermark_waits_for_late_counts() {
+    let windows = windows(5);
+    request(&windows, 4, 0);
+    assert_eq!(take(&windows, 14), []);
+    assert_eq!(take(&windows, 15), [(3, 10, 0, 1, 0)]);
+}
+
+#[test]
+fn a_route_closes_the_window_and_late_answers_count_under_theirs() {
+    let windows = windows(20);
+    request(&windows, 4, 0);
+    windows.begin(6, 1);
+    request(&windows, 7, 0);
+    request(&windows, 7, 1);
+    windows.begin(7, 2);
+    // The same generation again changes nothing.
+    windows.begin(8, 2);
+    assert_eq!(take(&windows, 30), [(3, 6, 0, 2, 0), (6, 7, 1, 1, 1)]);
+    // That window is gone: nothing is counted under another route.
+    request(&windows, 31, 1);
+    assert_eq!(take(&windows, 120), [(7, 30, 2, 0, 2)]);
+}
+
+#[test]
+fn a_route_at_the_very_start_leaves_no_empty_window() {
+    let windows = windows(0);
+    windows.begin(3, 7);
+    request(&windows, 3, 7);
+    windows.begin(3, 8);
+    assert_eq!(take(&windows, 10), [(3, 4, 7, 1, 0), (4, 10, 8, 0, 1)]);
+}
+
+#[test]
+fn windows_that_nobody_takes_are_bounded() {
+    let windows = windows(0);
+    for i in 0..WINDOWS_MAX as i64 + 10 {
+        request(&windows, 10 * i + 5, 0);
+    }
+    assert_eq!(windows.lost(), 9);
+    // Taking closes two more: the last one, and the idle stretch after it.
+    assert_eq!(take(&windows, i64::from(i32::MAX))[0].4, 11);
+}

@@ -1,0 +1,138 @@
+//! A bounded query engine with one source in it: memory limited, nothing on disk, only what was registered.
+//!
+//! What it does not do: it never writes, and it knows no tables but `interactions` or `items`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::datasource::file_format::FileFormat;
+use datafusion::datasource::file_format::csv::CsvFormat;
+use datafusion::datasource::file_format::json::JsonFormat;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::error::DataFusionError;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::StreamExt;
+use object_store::{ObjectStore, ObjectStoreExt};
+use url::Url;
+
+use super::error::DataError;
+use super::failure::{self, Doing};
+
+/// Most memory that a query may use for sorts, joins and groups.
+pub(super) const MEMORY_BYTES: usize = 1 << 30;
+/// Parts of a query that run at the same time.
+const PARTITIONS: usize = 2;
+/// Rows by which the types of CSV and JSON columns are guessed. Identifiers that are mostly digits need many.
+const INFERENCE_ROWS: usize = 50_000;
+/// Files of a folder that are looked at to find its format.
+const LISTED_MAX: usize = 10_000;
+
+/// The formats that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Parquet,
+    Csv,
+    JsonLines,
+}
+
+impl Format {
+    /// By the extension of a file's name.
+    fn of(name: &str) -> Option<(Self, &str)> {
+        let (_, extension) = name.rsplit_once('.')?;
+        let format = match extension.to_ascii_lowercase().as_str() {
+            "parquet" => Self::Parquet,
+            "csv" => Self::Csv,
+            "jsonl" | "ndjson" | "json" => Self::JsonLines,
+            _ => return None,
+        };
+        Some((format, extension))
+    }
+
+    fn reader(self) -> Arc<dyn FileFormat> {
+        match self {
+            Self::Parquet => Arc::new(ParquetFormat::default()),
+            Self::Csv => Arc::new(CsvFormat::default().with_has_header(true).with_schema_infer_max_rec(INFERENCE_ROWS)),
+            Self::JsonLines => Arc::new(JsonFormat::default().with_schema_infer_max_rec(INFERENCE_ROWS)),
+        }
+    }
+}
+
+/// An engine whose only table is `table`, over the files at `url`.
+pub(super) async fn open(table: &str, url: &str, base: &Path) -> Result<SessionContext, DataError> {
+    let failed = |error: DataFusionError| failure::explain(&error, Doing::Reading { url });
+    let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
+    let runtime = RuntimeEnvBuilder::new().with_memory_limit(MEMORY_BYTES, 1.0).with_disk_manager_builder(disk);
+    let mut config = SessionConfig::new().with_target_partitions(PARTITIONS);
+    config.options_mut().execution.listing_table_ignore_subdirectory = false;
+    let context = SessionContext::new_with_config_rt(config, Arc::new(runtime.build().map_err(failed)?));
+
+    let place = locate(url, base)?;
+    let (store, path) = object_store::parse_url_opts(&place, options_of_environment())
+        .map_err(|error| failed(DataFusionError::ObjectStore(Box::new(error))))?;
+    let store: Arc<dyn ObjectStore> = Arc::from(store);
+    let (place, format, extension) = format_of(url, place, &store, &path).await?;
+    let place = ListingTableUrl::try_new(place, None).map_err(failed)?;
+    context.register_object_store(place.object_store().as_ref(), store);
+
+    let options = ListingOptions::new(format.reader()).with_file_extension(extension);
+    let schema = options.infer_schema(&context.state(), &place).await.map_err(failed)?;
+    let config = ListingTableConfig::new(place).with_listing_options(options).with_schema(schema);
+    let files = ListingTable::try_new(config).map_err(failed)?;
+    context.register_table(table, Arc::new(files)).map_err(failed)?;
+    Ok(context)
+}
+
+/// The URL of a source; paths are relative to `base`.
+fn locate(url: &str, base: &Path) -> Result<Url, DataError> {
+    let denied = |why: String| DataError::AccessDenied { url: url.to_owned(), why };
+    if url.contains("://") {
+        return Url::parse(url).map_err(|error| denied(format!("it is not a URL ({error}); write scheme://host/path")));
+    }
+    let path = std::path::absolute(base.join(url)).map_err(|error| denied(error.to_string()))?;
+    Url::from_file_path(&path).map_err(|()| denied(format!("{} is not a path that can be a URL", path.display())))
+}
+
+/// The environment's settings of clouds (`AWS_ACCESS_KEY_ID`, `GOOGLE_SERVICE_ACCOUNT`, …) by the names stores know.
+fn options_of_environment() -> impl Iterator<Item = (String, String)> {
+    let text = |(key, value): (std::ffi::OsString, std::ffi::OsString)| Some((key.into_string().ok()?, value.into_string().ok()?));
+    let named = std::env::vars_os().filter_map(text).map(|(key, value)| (key.to_ascii_lowercase(), value));
+    named.filter(|(key, _)| ["aws_", "google_", "azure_"].iter().any(|cloud| key.starts_with(cloud)))
+}
+
+/// The format of a file or a folder, and the place with a `/` at the end if it is a folder.
+async fn format_of(
+    url: &str,
+    mut place: Url,
+    store: &Arc<dyn ObjectStore>,
+    path: &object_store::path::Path,
+) -> Result<(Url, Format, String), DataError> {
+    let failed = |error| failure::explain(&DataFusionError::ObjectStore(Box::new(error)), Doing::Reading { url });
+    let folder = place.path().ends_with('/') || place.to_file_path().is_ok_and(|path| path.is_dir());
+    if !folder && let Some((format, extension)) = Format::of(place.path()) {
+        store.head(path).await.map_err(failed)?;
+        return Ok((place.clone(), format, format!(".{extension}")));
+    }
+    let mut files = store.list(Some(path)).take(LISTED_MAX);
+    let mut formats: Vec<(String, Format, String)> = Vec::new();
+    let mut seen = 0_usize;
+    while let Some(file) = files.next().await {
+        let name = file.map_err(failed)?.location.to_string();
+        seen += 1;
+        if let Some((format, extension)) = Format::of(&name) {
+            formats.push((name.clone(), format, format!(".{extension}")));
+        }
+    }
+    formats.sort_by(|a, b| a.0.cmp(&b.0));
+    let Some((_, format, extension)) = formats.into_iter().next() else {
+        let why = format!("{seen} files were found there and none ends in .parquet, .csv, .jsonl, .ndjson or .json; check the path and the extension");
+        return Err(DataError::AccessDenied { url: url.to_owned(), why });
+    };
+    if !place.path().ends_with('/') {
+        let with_slash = format!("{}/", place.path());
+        place.set_path(&with_slash);
+    }
+    Ok((place, format, extension))
+}

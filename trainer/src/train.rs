@@ -1,0 +1,178 @@
+//! One run, from checked data to a bundle: fit, evaluate, judge, refit, write.
+//!
+//! What it does not do: it reads no source and registers nothing. Whether a candidate passes is the caller's closure.
+
+use std::path::{Path, PathBuf};
+
+use fairway_model::{Interactions, Recommender};
+
+use crate::data::Data;
+use crate::error::TrainError;
+use crate::evaluate::{Evaluation, full_ranking};
+use crate::families;
+use crate::plan::TrainingPlan;
+use crate::progress::{CancelFlag, Progress};
+use crate::publish::{self, Served, Stopwatch};
+use crate::reference;
+use crate::split::{KS, Split};
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// A bundle is there.
+    Trained(Trained),
+    /// A gate said no; there is no bundle.
+    Rejected {
+        /// The numbers.
+        evaluation: Evaluation,
+        /// What the gate said.
+        why: String,
+    },
+    /// The flag was set; there is no bundle.
+    Cancelled {
+        /// What was being done.
+        said: String,
+    },
+}
+
+/// What a successful run leaves.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// The bundle's directory: `work/bundle`.
+    pub bundle: PathBuf,
+    /// How the recipe was judged.
+    pub evaluation: Evaluation,
+    /// Where the bundle comes from, for `provenance.json`. Names no user.
+    pub provenance: serde_json::Value,
+}
+
+/// Trains by a plan. Blocking: use a thread of its own.
+///
+/// The candidate is fitted on the rows before the holdout and judged on the holdout, beside the champion and popularity on
+/// the same users. When `judge` agrees it is fitted again on all rows (if the plan says so) and written to `work/bundle`.
+/// Progress has the stages `fit`, `evaluate`, `refit` and `write`.
+///
+/// # Errors
+/// When the family or a parameter is not known, data is too little, numbers are not finite, or `work` cannot be written.
+pub fn train(
+    plan: &TrainingPlan,
+    data: &Data,
+    champion: Option<&dyn Recommender>,
+    work: &Path,
+    progress: &dyn Progress,
+    cancel: &CancelFlag,
+    judge: &dyn Fn(&Evaluation) -> Result<(), String>,
+) -> Result<Outcome, TrainError> {
+    let run = Run { plan, data, work, progress, cancel };
+    match run.run(champion, judge) {
+        Err(TrainError::Cancelled(doing)) => Ok(Outcome::Cancelled { said: format!("cancelled while {doing}") }),
+        other => other,
+    }
+}
+
+struct Run<'a> {
+    plan: &'a TrainingPlan,
+    data: &'a Data,
+    work: &'a Path,
+    progress: &'a dyn Progress,
+    cancel: &'a CancelFlag,
+}
+
+impl Run<'_> {
+    fn run(
+        &self,
+        champion: Option<&dyn Recommender>,
+        judge: &dyn Fn(&Evaluation) -> Result<(), String>,
+    ) -> Result<Outcome, TrainError> {
+        let (plan, rows) = (self.plan, &self.data.interactions);
+        families::check(&plan.family, &plan.parameters)?;
+        publish::clear(self.work)?;
+        let mut watch = Stopwatch::start();
+        let split = Split::new(rows, plan.holdout, plan.seed)?;
+
+        self.progress.stage("fit", self.units());
+        let candidate = self.fit(&split.train)?;
+        watch.lap("fit");
+        let evaluation = self.evaluate(candidate.as_ref(), champion, &split)?;
+        watch.lap("evaluate");
+        if let Err(why) = judge(&evaluation) {
+            return Ok(Outcome::Rejected { evaluation, why });
+        }
+        TrainError::unless_cancelled(self.cancel, "judging")?;
+
+        let refitted = match plan.refit {
+            true => {
+                self.progress.stage("refit", self.units());
+                Some(self.fit(rows)?)
+            }
+            false => None,
+        };
+        let model = refitted.as_deref().unwrap_or(candidate.as_ref());
+        let fitted = if refitted.is_some() { rows } else { &split.train };
+        let sanity = publish::compare(candidate.as_ref(), model, &split)?;
+        watch.lap("refit");
+
+        self.progress.stage("write", 2);
+        let profile = reference::profile(candidate.as_ref(), model, rows, &split, fitted, plan.seed);
+        self.progress.advance(1);
+        TrainError::unless_cancelled(self.cancel, "writing")?;
+        let gated_sibling = match refitted.is_some() {
+            true => Some(publish::digest_of_weights(candidate.as_ref(), self.work)?),
+            false => None,
+        };
+        let served = Served { model, fitted, profile: &profile, gated_sibling };
+        let bundle = publish::write(plan, &served, &evaluation, self.work)?;
+        watch.lap("write");
+        self.progress.advance(1);
+        let provenance = publish::provenance(plan, self.data, &served, &evaluation, &sanity, &watch);
+        Ok(Outcome::Trained(Trained { bundle, evaluation, provenance }))
+    }
+
+    /// Units of a fit, for progress.
+    fn units(&self) -> u64 {
+        families::steps(&self.plan.family, &self.plan.parameters)
+    }
+
+    fn fit(&self, rows: &Interactions) -> Result<Box<dyn Recommender>, TrainError> {
+        let plan = self.plan;
+        let (items, features) = (&self.data.items, &plan.features);
+        families::fit(&plan.family, &plan.parameters, rows, items, features, plan.seed, self.progress, self.cancel)
+    }
+
+    /// Candidate, champion and baseline on the same users.
+    fn evaluate(
+        &self,
+        candidate: &dyn Recommender,
+        champion: Option<&dyn Recommender>,
+        split: &Split,
+    ) -> Result<Evaluation, TrainError> {
+        self.progress.stage("evaluate", 2 + u64::from(champion.is_some()));
+        let popularity = families::fit_popularity(&split.train)?;
+        let measure = |model: &dyn Recommender| {
+            TrainError::unless_cancelled(self.cancel, "evaluating")?;
+            let metrics = full_ranking(model, split, &KS);
+            self.progress.advance(1);
+            Ok::<_, TrainError>(metrics)
+        };
+        let evaluation = Evaluation {
+            candidate: measure(candidate)?,
+            champion: champion.map(measure).transpose()?,
+            popularity: measure(&popularity)?,
+            users: split.users.len() as u64,
+            protocol: split.protocol.clone().of_data(&self.data.report.digest),
+        };
+        let at_20 = |metrics: &crate::Metrics| metrics.overall.get("recall@20").copied().unwrap_or(f64::NAN);
+        let of_champion = evaluation.champion.as_ref().map_or_else(String::new, |it| format!(", champion {:.4}", at_20(it)));
+        self.progress.note(&format!(
+            "recall@20 of {} users: {} {:.4}{of_champion}, popularity {:.4}",
+            evaluation.users,
+            self.plan.family,
+            at_20(&evaluation.candidate),
+            at_20(&evaluation.popularity),
+        ));
+        Ok(evaluation)
+    }
+}
+
+#[cfg(test)]
+mod tests;
