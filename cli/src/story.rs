@@ -105,12 +105,18 @@ impl Prepared {
     ///
     /// # Errors
     /// The registry or the state folder cannot be used.
-    pub async fn play(self, stage: Stage, report: watch::Receiver<Arc<Value>>, stop: CancellationToken) -> Result<bool> {
+    pub async fn play(
+        self,
+        stage: Stage,
+        report: watch::Receiver<Arc<Value>>,
+        stop: CancellationToken,
+    ) -> Result<bool> {
         let clock = stage.clock.clone();
         let load = Load::new(&stage.public, move || clock.now(), self.shop, self.config.spec.workers as usize)?;
         let handle = load.handle();
         let visiting = tokio::spawn(load.with_writer(self.writer).run(stop.clone()));
-        let mut told = Told { stage, report, handle, work: self.work, begun: std::time::Instant::now(), acts: Vec::new() };
+        let mut told =
+            Told { stage, report, handle, work: self.work, begun: std::time::Instant::now(), acts: Vec::new() };
         let played = tokio::select! {
             played = told.acts() => played,
             () = stop.cancelled() => Ok(()),
@@ -137,8 +143,12 @@ impl Told {
     async fn acts(&mut self) -> Result<()> {
         // A story that was interrupted goes on: what is in the history has happened.
         self.wait("a first version is trained and serves", RolloutResult::Promoted, None).await?;
-        self.wait("tastes shift, drift is noticed, a successor is trained, proved and promoted", RolloutResult::Promoted, None)
-            .await?;
+        self.wait(
+            "tastes shift, drift is noticed, a successor is trained, proved and promoted",
+            RolloutResult::Promoted,
+            None,
+        )
+        .await?;
         self.until_calm().await?;
         let sabotaged = self.bring("sabotaged", candidates::with_shuffled_items).await?;
         self.wait("a candidate with shuffled items is taken back", RolloutResult::RolledBack, Some(sabotaged)).await?;
@@ -149,7 +159,8 @@ impl Told {
 
     /// Waits for a rollout that ends as told: of a version of the loop's own, or of a named one.
     async fn wait(&mut self, what: &str, expected: RolloutResult, version: Option<u64>) -> Result<()> {
-        let seen: BTreeSet<u64> = self.acts.iter().filter_map(|act| act.ended.as_ref().map(|ended| ended.target.version)).collect();
+        let seen: BTreeSet<u64> =
+            self.acts.iter().filter_map(|act| act.ended.as_ref().map(|ended| ended.target.version)).collect();
         let deadline = tokio::time::Instant::now() + ACT_WITHIN;
         loop {
             let found = self.history().into_iter().find(|ended| {

@@ -42,28 +42,17 @@ pub fn canary_weight(route: &Route, now: Timestamp) -> Weight {
 
 /// Whether a user of `segment` may get the canary at all.
 pub fn eligible(route: &Route, segment: Option<&str>, personalize: bool) -> bool {
-    let listed = |segments: &[String]| {
-        segments.is_empty() || segment.is_some_and(|mine| segments.iter().any(|one| one == mine))
-    };
+    let listed =
+        |segments: &[String]| segments.is_empty() || segment.is_some_and(|mine| segments.iter().any(|one| one == mine));
     personalize && route.canary.as_ref().is_some_and(|canary| listed(&canary.segments))
 }
 
 /// The group of a user at `now`.
-pub fn assign(
-    route: &Route,
-    user: &str,
-    segment: Option<&str>,
-    personalize: bool,
-    now: Timestamp,
-) -> Assignment {
+pub fn assign(route: &Route, user: &str, segment: Option<&str>, personalize: bool, now: Timestamp) -> Assignment {
     if bucket(HOLDBACK_SALT, user) < route.holdback.ppm() {
         return Assignment { track: Track::Holdback, propensity: route.holdback };
     }
-    let weight = if eligible(route, segment, personalize) {
-        canary_weight(route, now)
-    } else {
-        Weight::ZERO
-    };
+    let weight = if eligible(route, segment, personalize) { canary_weight(route, now) } else { Weight::ZERO };
     // Without a weight there is nothing to hash for.
     if weight > Weight::ZERO && bucket(&route.salt, user) < weight.ppm() {
         Assignment { track: Track::Canary, propensity: share(route.holdback.rest(), weight) }

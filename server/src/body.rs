@@ -31,8 +31,7 @@ pub(crate) async fn read(request: Request<Body>, limit: usize) -> Result<Bytes, 
 fn is_json(value: &[u8]) -> bool {
     let essence = value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
     let essence = essence.to_ascii_lowercase();
-    essence == b"application/json"
-        || (essence.starts_with(b"application/") && essence.ends_with(b"+json"))
+    essence == b"application/json" || (essence.starts_with(b"application/") && essence.ends_with(b"+json"))
 }
 
 /// Parses JSON. What does not fit names the field.

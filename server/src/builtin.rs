@@ -29,11 +29,7 @@ impl Builtin {
     fn answer(&self, query: &ScoreQuery) -> Vec<(String, f32)> {
         let recommender = &self.0.recommender;
         let items = recommender.items();
-        let input = Query {
-            history: &query.history,
-            segment: query.segment.as_deref(),
-            now_ms: query.now_ms,
-        };
+        let input = Query { history: &query.history, segment: query.segment.as_deref(), now_ms: query.now_ms };
         // Taken, not borrowed: after a panic in a model the next request starts with fresh memory.
         let mut scratch = SCRATCH.take();
         scratch.scores.resize(items.len(), 0.0);

@@ -21,12 +21,16 @@ impl Router {
         self.count(visit, &answer, micros);
         self.expose(visit, &answer);
         if answer.reason == Reason::Ok && !answer.items.is_empty() {
-            self.users.remember(&visit.user, visit.segment, LastAnswer {
-                time_ms: visit.now_ms,
-                version: answer.version,
-                digest: answer.digest,
-                items: scored(&answer),
-            });
+            self.users.remember(
+                &visit.user,
+                visit.segment,
+                LastAnswer {
+                    time_ms: visit.now_ms,
+                    version: answer.version,
+                    digest: answer.digest,
+                    items: scored(&answer),
+                },
+            );
         }
         let id = DecisionId {
             version: u32::try_from(answer.version).unwrap_or(u32::MAX),
@@ -54,13 +58,18 @@ impl Router {
             None => (visit.arm().version == UNKNOWN).then_some(micros),
         };
         let slow = took.is_some_and(|took| took > u64::from(route.slow_over_ms) * 1_000);
-        self.windows.observe(visit.now_ms, route.generation, visit.arm(), Observation {
-            error,
-            slow: slow && error.is_none(),
-            fallback: (answer.reason != Reason::Ok).then_some(answer.reason),
-            latency_us: took,
-            features: answer.asked.as_ref().map(|asked| features(visit, asked)).unwrap_or_default(),
-        });
+        self.windows.observe(
+            visit.now_ms,
+            route.generation,
+            visit.arm(),
+            Observation {
+                error,
+                slow: slow && error.is_none(),
+                fallback: (answer.reason != Reason::Ok).then_some(answer.reason),
+                latency_us: took,
+                features: answer.asked.as_ref().map(|asked| features(visit, asked)).unwrap_or_default(),
+            },
+        );
     }
 
     /// Keeps what was shown until feedback is in. Not without consent, and not for a version that was never asked
@@ -77,15 +86,18 @@ impl Router {
             Box::new(Lists { stable: (arm.version, list.clone()), popularity, shadow: None })
         });
         let paired = lists.is_some();
-        self.exposures.add(&visit.user, Exposure {
-            time_ms: visit.now_ms,
-            number: visit.number,
-            generation: visit.plan.route.generation,
-            arm,
-            shown: answer.items.iter().map(|one| one.item).collect(),
-            lists,
-            consumed: Vec::new(),
-        });
+        self.exposures.add(
+            &visit.user,
+            Exposure {
+                time_ms: visit.now_ms,
+                number: visit.number,
+                generation: visit.plan.route.generation,
+                arm,
+                shown: answer.items.iter().map(|one| one.item).collect(),
+                lists,
+                consumed: Vec::new(),
+            },
+        );
         if paired {
             self.answer_unseen(visit);
         }

@@ -84,6 +84,5 @@ pub(crate) fn millis(duration: Duration) -> i64 {
 
 /// The moment `ms` milliseconds after 1970; held within what a timestamp can say.
 pub(crate) fn timestamp(ms: i64) -> Timestamp {
-    Timestamp::from_millisecond(ms)
-        .unwrap_or(if ms < 0 { Timestamp::MIN } else { Timestamp::MAX })
+    Timestamp::from_millisecond(ms).unwrap_or(if ms < 0 { Timestamp::MIN } else { Timestamp::MAX })
 }

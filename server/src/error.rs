@@ -18,9 +18,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The file with the key of the pseudonyms does not hold a key.
-    #[error(
-        "key file {path}: expected at least 32 hex digits; restore it from a copy (a new key forgets every user)"
-    )]
+    #[error("key file {path}: expected at least 32 hex digits; restore it from a copy (a new key forgets every user)")]
     KeyFormat {
         /// Which file.
         path: PathBuf,

@@ -48,9 +48,10 @@ impl Router {
     /// # Errors
     /// As [`event`](Self::event), with the event's place before the field: `[3].item`.
     pub fn events(&self, events: Vec<Event>) -> Result<Accepted, Problem> {
-        let checked = events.into_iter().enumerate().map(|(at, event)| {
-            self.validate(event).map_err(|problem| problem.within(&format!("[{at}]")))
-        });
+        let checked = events
+            .into_iter()
+            .enumerate()
+            .map(|(at, event)| self.validate(event).map_err(|problem| problem.within(&format!("[{at}]"))));
         let valid: Vec<Valid> = checked.collect::<Result<_, _>>()?;
         let mut done = Accepted::default();
         for event in valid {

@@ -45,10 +45,7 @@ pub fn public_routes(router: Arc<Router>) -> Routes {
 pub(crate) fn public_routes_with(router: Arc<Router>, in_flight: usize) -> Routes {
     let places = Arc::new(Semaphore::new(in_flight));
     let front = Front { router: Arc::clone(&router), places };
-    let api = Routes::new()
-        .route("/v1/recommend", post(recommend))
-        .route("/v1/events", post(events))
-        .with_state(front);
+    let api = Routes::new().route("/v1/recommend", post(recommend)).route("/v1/events", post(events)).with_state(front);
     api.merge(health(router))
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::method())
@@ -58,10 +55,7 @@ pub(crate) fn public_routes_with(router: Arc<Router>, in_flight: usize) -> Route
 /// The admin paths of a router, beside those of `extra`.
 pub fn admin_routes(router: Arc<Router>, extra: Routes) -> Routes {
     let metrics = Routes::new().route("/metrics", get(metrics)).with_state(Arc::clone(&router));
-    metrics
-        .merge(health(router))
-        .merge(extra)
-        .layer(CatchPanicLayer::custom(|_| Problem::fault().into_response()))
+    metrics.merge(health(router)).merge(extra).layer(CatchPanicLayer::custom(|_| Problem::fault().into_response()))
 }
 
 fn health(router: Arc<Router>) -> Routes {

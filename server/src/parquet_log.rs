@@ -13,8 +13,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Float32Builder, Float64Array, ListBuilder, StringArray, StringBuilder,
-    TimestampMillisecondArray, UInt64Array,
+    ArrayRef, Float32Builder, Float64Array, ListBuilder, StringArray, StringBuilder, TimestampMillisecondArray,
+    UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::record_batch::RecordBatch;
@@ -55,8 +55,7 @@ pub fn decisions_schema() -> Schema {
 pub fn decisions_to_parquet(decisions: &[Decision]) -> Result<Bytes, Error> {
     let schema = Arc::new(decisions_schema());
     let batch = RecordBatch::try_new(Arc::clone(&schema), columns(decisions))?;
-    let properties =
-        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
+    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
     let mut file = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut file, schema, Some(properties))?;
     writer.write(&batch)?;
@@ -65,12 +64,10 @@ pub fn decisions_to_parquet(decisions: &[Decision]) -> Result<Bytes, Error> {
 }
 
 fn columns(decisions: &[Decision]) -> Vec<ArrayRef> {
-    let text = |get: fn(&Decision) -> &str| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(decisions.iter().map(get)))
-    };
-    let count = |get: fn(&Decision) -> u64| -> ArrayRef {
-        Arc::new(UInt64Array::from_iter_values(decisions.iter().map(get)))
-    };
+    let text =
+        |get: fn(&Decision) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(decisions.iter().map(get))) };
+    let count =
+        |get: fn(&Decision) -> u64| -> ArrayRef { Arc::new(UInt64Array::from_iter_values(decisions.iter().map(get))) };
     let times = decisions.iter().map(|one| one.time.as_millisecond());
     let propensities = decisions.iter().map(|one| one.propensity);
     vec![

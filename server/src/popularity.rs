@@ -173,12 +173,7 @@ impl Popularity {
         }
     }
 
-    fn publish(
-        &self,
-        counts: &mut Counts,
-        names: &Interner,
-        due: impl Fn(Option<u32>, &Scope) -> bool,
-    ) {
+    fn publish(&self, counts: &mut Counts, names: &Interner, due: impl Fn(Option<u32>, &Scope) -> bool) {
         let mut lists = Lists::clone(&self.lists.load());
         names.with_names(|names| {
             for (id, scope) in counts.scopes() {

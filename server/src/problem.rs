@@ -35,8 +35,7 @@ impl Problem {
 
     /// 400: a field has a value that is not allowed.
     pub fn field(field: &str, detail: impl Into<String>) -> Self {
-        let mut problem =
-            Self::new(StatusCode::BAD_REQUEST, "invalid-field", "a field is not valid", detail);
+        let mut problem = Self::new(StatusCode::BAD_REQUEST, "invalid-field", "a field is not valid", detail);
         problem.field = Some(field.to_owned());
         problem
     }
@@ -73,12 +72,7 @@ impl Problem {
     /// 415: the body is not declared as JSON.
     pub fn media_type() -> Self {
         let detail = "send the header `content-type: application/json`";
-        Self::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "media-type",
-            "the content type is not JSON",
-            detail,
-        )
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "the content type is not JSON", detail)
     }
 
     /// 500: a fault of the router itself.
@@ -103,16 +97,12 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status =
-            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         // A struct of strings and a number always serializes.
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

@@ -75,8 +75,7 @@ impl std::hash::Hasher for KeyHasher {
 }
 
 /// A map from users.
-pub(crate) type UserMap<V> =
-    std::collections::HashMap<UserKey, V, std::hash::BuildHasherDefault<KeyHasher>>;
+pub(crate) type UserMap<V> = std::collections::HashMap<UserKey, V, std::hash::BuildHasherDefault<KeyHasher>>;
 
 /// The keyed hash, ready to use.
 #[derive(Clone)]

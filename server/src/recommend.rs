@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use fairway_wire::{
-    ErrorKind, Item, Reason, RecommendRequest, RecommendResponse, Rung, Track,
-};
+use fairway_wire::{ErrorKind, Item, Reason, RecommendRequest, RecommendResponse, Rung, Track};
 use jiff::Timestamp;
 
 use crate::Problem;
@@ -170,11 +168,7 @@ impl Router {
         }
     }
 
-    async fn ask(
-        &self,
-        visit: &Visit,
-        served: &Served,
-    ) -> (Result<Vec<Ranked>, ModelFailure>, Asked) {
+    async fn ask(&self, visit: &Visit, served: &Served) -> (Result<Vec<Ranked>, ModelFailure>, Asked) {
         let query = visit.query(served, self.wanted(visit));
         let history_length = query.history.len();
         let left = MODELS_BUDGET.saturating_sub(visit.started.elapsed());
@@ -201,8 +195,7 @@ impl Router {
         asked: Option<Asked>,
     ) -> Answer {
         let paired = visit.assignment.track == Track::Stable && served_by == Rung::Assigned;
-        let compared =
-            paired.then(|| items.iter().take(self.config.k_pairs).map(|one| one.item).collect());
+        let compared = paired.then(|| items.iter().take(self.config.k_pairs).map(|one| one.item).collect());
         items.truncate(visit.k);
         let (version, digest) = (served.target.version, served.version);
         Answer { items, served_by, reason, version, digest, asked, compared }
@@ -235,11 +228,8 @@ impl Router {
     /// Popularity: the segment's as far as it goes, then everybody's.
     fn baseline(&self, visit: &Visit, reason: Reason) -> Answer {
         let (popular, local) = self.popular(visit, visit.k);
-        let ranked = popular.into_iter().map(|one| Ranked {
-            item: one.item,
-            name: one.name.to_string(),
-            score: one.share,
-        });
+        let ranked =
+            popular.into_iter().map(|one| Ranked { item: one.item, name: one.name.to_string(), score: one.share });
         Answer {
             items: ranked.collect(),
             served_by: if local > 0 { Rung::SegmentPopularity } else { Rung::Popularity },
@@ -251,11 +241,7 @@ impl Router {
         }
     }
 
-    pub(crate) fn popular(
-        &self,
-        visit: &Visit,
-        k: usize,
-    ) -> (Vec<crate::popularity::Popular>, usize) {
+    pub(crate) fn popular(&self, visit: &Visit, k: usize) -> (Vec<crate::popularity::Popular>, usize) {
         self.popularity.look(visit.now_ms, &self.items);
         let segment = Some(visit.segment).filter(|&id| id != UNKNOWN);
         let mut out = Vec::with_capacity(k);
@@ -292,9 +278,7 @@ impl Visit {
         let track = self.assignment.track;
         let version = match track {
             Track::Canary => self.plan.canary_version,
-            Track::Stable if self.personalize && !self.plan.route.serve_baseline => {
-                self.plan.stable_version
-            }
+            Track::Stable if self.personalize && !self.plan.route.serve_baseline => self.plan.stable_version,
             _ => UNKNOWN,
         };
         ArmId { version, track, segment: self.segment }

@@ -183,10 +183,7 @@ impl Router {
 
     /// Takes up what happened before this router started, as `(user, item, time, segment)`: histories and popularity,
     /// nothing else. Rows may come in any order.
-    pub fn seed<'a>(
-        &self,
-        history: impl IntoIterator<Item = (&'a str, &'a str, Timestamp, Option<&'a str>)>,
-    ) {
+    pub fn seed<'a>(&self, history: impl IntoIterator<Item = (&'a str, &'a str, Timestamp, Option<&'a str>)>) {
         let now_ms = self.now().as_millisecond();
         for (user, item, time, segment) in history {
             let Some(item) = self.items.add(item) else {
@@ -280,11 +277,7 @@ impl Router {
     }
 
     fn window_names(&self) -> WindowNames<'_> {
-        WindowNames {
-            replica: &self.config.replica,
-            versions: &self.versions,
-            segments: &self.segments,
-        }
+        WindowNames { replica: &self.config.replica, versions: &self.versions, segments: &self.segments }
     }
 }
 
@@ -301,13 +294,6 @@ impl Plan {
             deadline_ms: 0,
             lease_until: None,
         };
-        Self {
-            route,
-            stable: None,
-            canary: None,
-            stable_version: UNKNOWN,
-            canary_version: UNKNOWN,
-            told: false,
-        }
+        Self { route, stable: None, canary: None, stable_version: UNKNOWN, canary_version: UNKNOWN, told: false }
     }
 }

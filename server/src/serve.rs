@@ -37,11 +37,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// If the listener's address cannot be read, which means that it is not a socket any more.
-pub async fn serve_public(
-    listener: TcpListener,
-    router: Arc<Router>,
-    shutdown: CancellationToken,
-) -> io::Result<()> {
+pub async fn serve_public(listener: TcpListener, router: Arc<Router>, shutdown: CancellationToken) -> io::Result<()> {
     let routes = http::public_routes(Arc::clone(&router));
     let served = serve(listener, routes, shutdown.clone());
     tokio::pin!(served);
@@ -110,7 +106,15 @@ async fn serve(listener: TcpListener, routes: Routes, shutdown: CancellationToke
 fn connection(
     stream: TcpStream,
     routes: Routes,
-) -> http1::Connection<TokioIo<TcpStream>, impl hyper::service::HttpService<Incoming, ResBody = axum::body::Body, Error: Into<Box<dyn std::error::Error + Send + Sync>>, Future: Send>> {
+) -> http1::Connection<
+    TokioIo<TcpStream>,
+    impl hyper::service::HttpService<
+        Incoming,
+        ResBody = axum::body::Body,
+        Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        Future: Send,
+    >,
+> {
     // Answers are small and waited for.
     drop(stream.set_nodelay(true));
     let service = service_fn(move |request| routes.clone().oneshot(request));

@@ -58,9 +58,7 @@ impl Served {
 
     /// The part of a history that the version knows.
     pub(crate) fn known(&self, history: &[crate::users::Consumed]) -> Vec<Seen> {
-        let known = |one: &crate::users::Consumed| {
-            self.index(one.item).map(|item| Seen { item, time_ms: one.time_ms })
-        };
+        let known = |one: &crate::users::Consumed| self.index(one.item).map(|item| Seen { item, time_ms: one.time_ms });
         history.iter().filter_map(known).collect()
     }
 
@@ -72,11 +70,7 @@ impl Served {
     }
 
     /// Asks and checks the answer. A panic counts as an error.
-    pub(crate) async fn ask(
-        &self,
-        query: ScoreQuery,
-        deadline: Duration,
-    ) -> Result<Vec<Ranked>, ModelFailure> {
+    pub(crate) async fn ask(&self, query: ScoreQuery, deadline: Duration) -> Result<Vec<Ranked>, ModelFailure> {
         let (k, exclude) = (query.k, query.exclude.clone());
         let asked = AssertUnwindSafe(async { self.server.score(query).await }).catch_unwind();
         match tokio::time::timeout(deadline, asked).await {
@@ -87,12 +81,7 @@ impl Served {
     }
 
     /// The answer in the protocol's order, or why it is none. What should have been left out is left out here.
-    fn checked(
-        &self,
-        answer: Vec<(String, f32)>,
-        exclude: &[u32],
-        k: usize,
-    ) -> Result<Vec<Ranked>, ModelFailure> {
+    fn checked(&self, answer: Vec<(String, f32)>, exclude: &[u32], k: usize) -> Result<Vec<Ranked>, ModelFailure> {
         let invalid = |why: &str| Err(ModelFailure::Invalid(why.to_owned()));
         let items = self.server.items();
         let mut ranked: Vec<Ranked> = Vec::with_capacity(answer.len().min(k));

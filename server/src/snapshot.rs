@@ -52,12 +52,8 @@ struct Head {
 impl Router {
     /// The memory. The same memory gives the same bytes.
     pub fn snapshot(&self) -> Vec<u8> {
-        let names = |names: &Interner| {
-            names.with_names(|all| all.iter().map(|name| name.to_string()).collect())
-        };
-        let history = |all: &[crate::users::Consumed]| {
-            all.iter().map(|one| (one.item, one.time_ms)).collect()
-        };
+        let names = |names: &Interner| names.with_names(|all| all.iter().map(|name| name.to_string()).collect());
+        let history = |all: &[crate::users::Consumed]| all.iter().map(|one| (one.item, one.time_ms)).collect();
         // Rows first: names that are added meanwhile are then in the lists.
         let users = self.users.all().into_iter();
         let users = users.map(|(key, segment, all)| (key.hex(), segment, history(&all))).collect();
@@ -65,8 +61,7 @@ impl Router {
         let waiting = self.exposures.all().into_iter().map(Waiting::from).collect();
         let (items, segments) = (names(&self.items), names(&self.segments));
         let versions = names(&self.versions);
-        let snapshot =
-            Snapshot { format: FORMAT, items, segments, versions, users, popularity, waiting };
+        let snapshot = Snapshot { format: FORMAT, items, segments, versions, users, popularity, waiting };
         // Lists of numbers and strings always serialize.
         serde_json::to_vec(&snapshot).unwrap_or_default()
     }

@@ -69,9 +69,7 @@ impl Bins {
         let mut by_count: Vec<(&String, u64)> = counts.iter().map(|(k, &n)| (k, n)).collect();
         by_count.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
         let names = by_count.into_iter().take(top);
-        Self::Categories {
-            names: names.map(|(name, _)| name.clone()).collect(),
-        }
+        Self::Categories { names: names.map(|(name, _)| name.clone()).collect() }
     }
 
     /// How many bins there are, with OTHER (categories) and MISSING. At least 2.
@@ -97,10 +95,9 @@ impl Bins {
     pub fn index_of_category(&self, name: Option<&str>) -> usize {
         let missing = self.len() - 1;
         match (self, name) {
-            (Self::Categories { names }, Some(name)) => names
-                .iter()
-                .position(|known| known == name)
-                .unwrap_or(missing - 1),
+            (Self::Categories { names }, Some(name)) => {
+                names.iter().position(|known| known == name).unwrap_or(missing - 1)
+            }
             _ => missing,
         }
     }
@@ -109,25 +106,17 @@ impl Bins {
     pub fn label(&self, index: usize) -> String {
         let missing = self.len() - 1;
         if index >= missing {
-            let text = if index == missing {
-                "missing"
-            } else {
-                "no such bin"
-            };
+            let text = if index == missing { "missing" } else { "no such bin" };
             return text.to_owned();
         }
         match self {
-            Self::Categories { names } => {
-                names.get(index).map_or("other", String::as_str).to_owned()
-            }
-            Self::Quantiles { edges } => {
-                match (index.checked_sub(1).map(|i| edges[i]), edges.get(index)) {
-                    (None, None) => "any number".to_owned(),
-                    (None, Some(high)) => format!("below {high}"),
-                    (Some(low), None) => format!("{low} and above"),
-                    (Some(low), Some(high)) => format!("[{low}, {high})"),
-                }
-            }
+            Self::Categories { names } => names.get(index).map_or("other", String::as_str).to_owned(),
+            Self::Quantiles { edges } => match (index.checked_sub(1).map(|i| edges[i]), edges.get(index)) {
+                (None, None) => "any number".to_owned(),
+                (None, Some(high)) => format!("below {high}"),
+                (Some(low), None) => format!("{low} and above"),
+                (Some(low), Some(high)) => format!("[{low}, {high})"),
+            },
         }
     }
 }
@@ -136,18 +125,11 @@ impl Bins {
 fn quantile_of_sorted(sorted: &[f64], q: f64) -> Option<f64> {
     let position = q * sorted.len().checked_sub(1)? as f64;
     let below = *sorted.get(position.floor() as usize)?;
-    let above = sorted
-        .get(position.floor() as usize + 1)
-        .copied()
-        .unwrap_or(below);
+    let above = sorted.get(position.floor() as usize + 1).copied().unwrap_or(below);
     let t = position.fract();
     let step = above - below;
     // As numpy does it: from the nearer end, so that both ends are met exactly.
-    Some(if t < 0.5 {
-        below + step * t
-    } else {
-        above - step * (1.0 - t)
-    })
+    Some(if t < 0.5 { below + step * t } else { above - step * (1.0 - t) })
 }
 
 /// Ends the bin of a value that filled several quantiles at the next greater value, so that it holds that value alone.
@@ -205,9 +187,7 @@ mod tests {
 
     #[test]
     fn every_value_has_a_bin_and_a_label() {
-        let bins = Bins::Quantiles {
-            edges: vec![0.0, 1.5],
-        };
+        let bins = Bins::Quantiles { edges: vec![0.0, 1.5] };
         let of = |x| bins.label(bins.index_of(x));
         assert_eq!(of(Some(-1.0)), "below 0");
         assert_eq!(of(Some(0.0)), "[0, 1.5)");

@@ -28,9 +28,7 @@ pub struct Cells {
 impl Cells {
     /// Cells without a unit.
     pub fn new() -> Self {
-        Self {
-            cells: Box::new([Cell::default(); CELLS]),
-        }
+        Self { cells: Box::new([Cell::default(); CELLS]) }
     }
 
     /// Counts one unit (an exposure, say) of a user of `cell` with its value, rounded to millionths (see [`Fixed`]).
@@ -84,11 +82,7 @@ impl Cells {
         if occupied < 2.0 {
             return None;
         }
-        let squares: f64 = self
-            .cells
-            .iter()
-            .map(|c| (c.sum.to_f64() - mean * c.n as f64).powi(2))
-            .sum();
+        let squares: f64 = self.cells.iter().map(|c| (c.sum.to_f64() - mean * c.n as f64).powi(2)).sum();
         Some((occupied / (occupied - 1.0) * squares).sqrt() / self.n() as f64)
     }
 }
@@ -134,14 +128,7 @@ mod tests {
     #[test]
     fn mean_and_error_of_a_worked_example() {
         // Z is 0, .5 and -.5: 3/2 * .5 / 36.
-        let cells = of(&[
-            (0, 1.0),
-            (0, 0.0),
-            (7, 1.0),
-            (255, 0.0),
-            (255, 0.0),
-            (255, 1.0),
-        ]);
+        let cells = of(&[(0, 1.0), (0, 0.0), (7, 1.0), (255, 0.0), (255, 0.0), (255, 1.0)]);
         assert_eq!(cells.n(), 6);
         assert_eq!(cells.occupied(), 3);
         assert_eq!(cells.mean(), Some(0.5));

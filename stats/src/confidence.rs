@@ -60,9 +60,7 @@ pub fn asymptotic_half_width(standard_error: f64, n: f64, rho2: f64, alpha: f64)
 ///
 /// As [`asymptotic_half_width`] with `ln(1 + √(nρ²+1) / (2α))`.
 pub fn asymptotic_half_width_one_sided(standard_error: f64, n: f64, rho2: f64, alpha: f64) -> f64 {
-    half_width(standard_error, n, rho2, alpha, |root| {
-        (root / (2.0 * alpha)).ln_1p()
-    })
+    half_width(standard_error, n, rho2, alpha, |root| (root / (2.0 * alpha)).ln_1p())
 }
 
 fn half_width(error: f64, n: f64, rho2: f64, alpha: f64, ln_bound: impl Fn(f64) -> f64) -> f64 {
@@ -76,11 +74,7 @@ fn half_width(error: f64, n: f64, rho2: f64, alpha: f64, ln_bound: impl Fn(f64) 
 
 /// The standard normal quantile of `p`: ∓∞ at 0 and 1, NaN outside [0, 1].
 pub fn z_quantile(p: f64) -> f64 {
-    if (0.0..=1.0).contains(&p) {
-        Normal::standard().inverse_cdf(p)
-    } else {
-        f64::NAN
-    }
+    if (0.0..=1.0).contains(&p) { Normal::standard().inverse_cdf(p) } else { f64::NAN }
 }
 
 /// The mean of the canary less that of stable, with an anytime-valid two-sided interval at level `1 - alpha` that is
@@ -102,12 +96,7 @@ pub fn difference(canary: &Cells, stable: &Cells, alpha: f64, t_opt: f64) -> Opt
 ///
 /// Delta method: variance `v_c / m_s² + v_s m_c² / m_s⁴`; with a negative mean of stable the difference is divided by
 /// its absolute value. `None` also while the mean of stable is within 3 standard errors of 0, where a ratio says nothing.
-pub fn relative_difference(
-    canary: &Cells,
-    stable: &Cells,
-    alpha: f64,
-    t_opt: f64,
-) -> Option<Interval> {
+pub fn relative_difference(canary: &Cells, stable: &Cells, alpha: f64, t_opt: f64) -> Option<Interval> {
     let (canary, stable) = arms(canary, stable)?;
     let base = stable.mean.abs();
     if base <= CLEAR_OF_ZERO * stable.error {
@@ -138,11 +127,7 @@ impl Arm {
         let (n, mean, error) = (cells.n(), cells.mean()?, cells.standard_error()?);
         let enough = n >= MINIMUM_UNITS && cells.occupied() >= MINIMUM_CELLS;
         // Rounding can leave a trace of variation where there is none.
-        let error = if error > 1e-12 * mean.abs() {
-            error
-        } else {
-            0.0
-        };
+        let error = if error > 1e-12 * mean.abs() { error } else { 0.0 };
         enough.then_some(Self { n, mean, error })
     }
 }
@@ -161,12 +146,7 @@ fn arms(canary: &Cells, stable: &Cells) -> Option<(Arm, Arm)> {
 
 fn interval(estimate: f64, error: f64, n: u64, alpha: f64, t_opt: f64) -> Option<Interval> {
     let half = asymptotic_half_width(error, n as f64, rho2_exact(alpha, t_opt), alpha);
-    half.is_finite().then_some(Interval {
-        estimate,
-        lower: estimate - half,
-        upper: estimate + half,
-        n,
-    })
+    half.is_finite().then_some(Interval { estimate, lower: estimate - half, upper: estimate + half, n })
 }
 
 fn is_level(alpha: f64) -> bool {
@@ -241,8 +221,7 @@ mod tests {
     #[test]
     fn agrees_with_gbstats() {
         // Reference 4: sequential tests of gbstats, N* = 1000 for the two-sided and 5000 for the one-sided ones.
-        let arm =
-            |sum: f64, squares: f64, n: f64| (sum / n, (squares - sum * sum / n) / (n - 1.0) / n);
+        let arm = |sum: f64, squares: f64, n: f64| (sum / n, (squares - sum * sum / n) / (n - 1.0) / n);
         let (mean_a, var_a) = arm(1396.87, 52377.9767, 3000.0);
         let (mean_b, var_b) = arm(2422.7, 134698.29, 3461.0);
         let error = (var_b / mean_a.powi(2) + var_a * mean_b.powi(2) / mean_a.powi(4)).sqrt();
@@ -257,12 +236,9 @@ mod tests {
 
     #[test]
     fn outside_the_domain_nothing_is_known() {
-        for (error, n, rho2, alpha) in [
-            (f64::NAN, 10.0, 0.1, 0.05),
-            (1.0, 0.0, 0.1, 0.05),
-            (1.0, 10.0, f64::NAN, 0.05),
-            (1.0, 10.0, 0.1, 0.0),
-        ] {
+        for (error, n, rho2, alpha) in
+            [(f64::NAN, 10.0, 0.1, 0.05), (1.0, 0.0, 0.1, 0.05), (1.0, 10.0, f64::NAN, 0.05), (1.0, 10.0, 0.1, 0.0)]
+        {
             assert_eq!(asymptotic_half_width(error, n, rho2, alpha), f64::INFINITY);
         }
         close(z_quantile(0.975), 1.959963984540054, 1e-10);
@@ -289,11 +265,7 @@ mod tests {
         assert!(absolute.upper < 0.0 && absolute.lower < -0.1 && absolute.upper > -0.1);
         assert_eq!(absolute.n, 20_000);
         let relative = relative_difference(&canary, &stable, 0.05, 20_000.0).unwrap();
-        close(
-            relative.estimate,
-            canary.mean().unwrap() / stable.mean().unwrap() - 1.0,
-            1e-12,
-        );
+        close(relative.estimate, canary.mean().unwrap() / stable.mean().unwrap() - 1.0, 1e-12);
         assert!(relative.lower < -0.2 && relative.upper > -0.2 && relative.upper < 0.0);
     }
 

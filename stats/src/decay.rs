@@ -14,11 +14,7 @@ const FARTHEST: f64 = 256.0;
 /// An event in the future has weight 1. A half-life that is not positive gives 0 to all but the events of now.
 pub fn half_life_weight(age_seconds: f64, half_life_seconds: f64) -> f64 {
     let half_lives = age_seconds.max(0.0) / half_life_seconds.max(0.0);
-    if half_lives.is_nan() {
-        1.0
-    } else {
-        (-half_lives).exp2()
-    }
+    if half_lives.is_nan() { 1.0 } else { (-half_lives).exp2() }
 }
 
 /// A decayed sum and mean in constant memory: mergeable, independent of the order of events up to rounding.
@@ -37,11 +33,7 @@ impl ForwardDecay {
     pub fn new(half_life_seconds: f64, landmark_seconds: f64) -> Self {
         Self {
             half_life_seconds: half_life_seconds.max(1e-3),
-            landmark_seconds: if landmark_seconds.is_finite() {
-                landmark_seconds
-            } else {
-                0.0
-            },
+            landmark_seconds: if landmark_seconds.is_finite() { landmark_seconds } else { 0.0 },
             weight: 0.0,
             sum: 0.0,
         }
@@ -113,13 +105,7 @@ mod tests {
     const DAY: f64 = 86_400.0;
     const EVENTS: [(f64, f64); 5] = [(0.0, 1.0), (1.0, 0.0), (4.0, 1.0), (4.5, 1.0), (8.0, 0.0)];
     /// Reference 3.9: pandas `ewm(halflife, times)`.
-    const MEANS: [f64; 5] = [
-        1.0,
-        0.3333333333333333,
-        0.8947368421052632,
-        0.951954741748748,
-        0.13314437694508455,
-    ];
+    const MEANS: [f64; 5] = [1.0, 0.3333333333333333, 0.8947368421052632, 0.951954741748748, 0.13314437694508455];
 
     #[test]
     fn golden_means() {
@@ -129,10 +115,7 @@ mod tests {
             assert!((decay.mean().unwrap() - mean).abs() < 1e-14);
         }
         let backward = |of: fn(f64) -> f64| -> f64 {
-            EVENTS
-                .iter()
-                .map(|&(day, x)| half_life_weight((10.0 - day) * DAY, DAY) * of(x))
-                .sum()
+            EVENTS.iter().map(|&(day, x)| half_life_weight((10.0 - day) * DAY, DAY) * of(x)).sum()
         };
         assert!((decay.weight_at(10.0 * DAY) - backward(|_| 1.0)).abs() < 1e-14);
         assert!((decay.sum_at(10.0 * DAY) - backward(|x| x)).abs() < 1e-14);

@@ -77,17 +77,11 @@ fn pool_small_bins(reference: &[u64], current: &[u64]) -> Vec<(f64, f64)> {
     let (n_reference, n_current) = (total(reference), total(current));
     let smaller_share = n_reference.min(n_current) / (n_reference + n_current);
     let expected = |&(r, c): &(f64, f64)| (r + c) * smaller_share;
-    let (small, mut bins): (Vec<_>, Vec<_>) =
-        pairs(reference, current).partition(|bin| expected(bin) < LEAST_EXPECTED);
-    let rest = small
-        .iter()
-        .fold((0.0, 0.0), |sum, bin| (sum.0 + bin.0, sum.1 + bin.1));
+    let (small, mut bins): (Vec<_>, Vec<_>) = pairs(reference, current).partition(|bin| expected(bin) < LEAST_EXPECTED);
+    let rest = small.iter().fold((0.0, 0.0), |sum, bin| (sum.0 + bin.0, sum.1 + bin.1));
     if expected(&rest) >= LEAST_EXPECTED {
         bins.push(rest);
-    } else if let Some(least) = bins
-        .iter_mut()
-        .min_by(|a, b| expected(a).total_cmp(&expected(b)))
-    {
+    } else if let Some(least) = bins.iter_mut().min_by(|a, b| expected(a).total_cmp(&expected(b))) {
         *least = (least.0 + rest.0, least.1 + rest.1);
     }
     bins
@@ -96,19 +90,12 @@ fn pool_small_bins(reference: &[u64], current: &[u64]) -> Vec<(f64, f64)> {
 /// Which hypotheses to reject so that the expected share of false ones among them is at most `q` (Benjamini & Hochberg
 /// 1995), in the order given. A p-value that is NaN is never rejected.
 pub fn benjamini_hochberg(p: &[f64], q: f64) -> Vec<bool> {
-    let mut sorted: Vec<f64> = p
-        .iter()
-        .map(|&p| if p.is_nan() { f64::INFINITY } else { p })
-        .collect();
+    let mut sorted: Vec<f64> = p.iter().map(|&p| if p.is_nan() { f64::INFINITY } else { p }).collect();
     sorted.sort_unstable_by(f64::total_cmp);
     let m = sorted.len() as f64;
-    let threshold = (1..=sorted.len())
-        .rev()
-        .find(|&rank| sorted[rank - 1] <= q * rank as f64 / m)
-        .map(|rank| sorted[rank - 1]);
-    p.iter()
-        .map(|&p| threshold.is_some_and(|t| p <= t))
-        .collect()
+    let threshold =
+        (1..=sorted.len()).rev().find(|&rank| sorted[rank - 1] <= q * rank as f64 / m).map(|rank| sorted[rank - 1]);
+    p.iter().map(|&p| threshold.is_some_and(|t| p <= t)).collect()
 }
 
 fn chi_squared(bins: usize) -> Option<ChiSquared> {

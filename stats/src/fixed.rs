@@ -10,9 +10,7 @@ use serde::{Deserialize, Serialize};
 /// A sum in millionths of the metric's unit (`Fixed(1_500_000)` is 1.5), up to about ±9.2 · 10¹² units.
 ///
 /// Addition saturates at the ends; short of them it is exact, associative and commutative.
-#[derive(
-    Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash,
-)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[serde(transparent)]
 pub struct Fixed(pub i64);
 

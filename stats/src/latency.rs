@@ -46,9 +46,7 @@ pub struct LatencyHistogram {
 impl LatencyHistogram {
     /// An empty histogram.
     pub fn new() -> Self {
-        Self {
-            counts: vec![0; LEN].into_boxed_slice(),
-        }
+        Self { counts: vec![0; LEN].into_boxed_slice() }
     }
 
     /// Counts one latency, in microseconds. Less than 1 µs counts as 1 µs, more than 60 s as 60 s.
@@ -83,11 +81,7 @@ impl LatencyHistogram {
     /// How many requests took longer than `micros`, where the threshold is moved up by less than 1 % to the end of its
     /// bucket: it never counts a request that was not slower. 60 s and more give 0.
     pub fn count_over(&self, micros: u64) -> u64 {
-        let first = if micros == 0 {
-            0
-        } else {
-            index_of(clamped(micros)) + 1
-        };
+        let first = if micros == 0 { 0 } else { index_of(clamped(micros)) + 1 };
         sum(&self.counts[first..])
     }
 
@@ -100,9 +94,7 @@ impl LatencyHistogram {
 
     fn occupied(&self) -> impl Iterator<Item = (u16, u64)> {
         // LEN is far below 2^16.
-        (0_u16..)
-            .zip(self.counts.iter().copied())
-            .filter(|&(_, n)| n > 0)
+        (0_u16..).zip(self.counts.iter().copied()).filter(|&(_, n)| n > 0)
     }
 }
 
@@ -137,12 +129,7 @@ impl TryFrom<Vec<(u16, u64)>> for LatencyHistogram {
             let count = histogram
                 .counts
                 .get_mut(usize::from(index))
-                .ok_or_else(|| {
-                    format!(
-                        "latency bucket {index} does not exist; the last one is {}",
-                        LEN - 1
-                    )
-                })?;
+                .ok_or_else(|| format!("latency bucket {index} does not exist; the last one is {}", LEN - 1))?;
             *count = count.saturating_add(n);
         }
         Ok(histogram)
@@ -196,10 +183,7 @@ mod tests {
         let histogram = of(&[5, 5, 1000]);
         let text = serde_json::to_string(&histogram).unwrap();
         assert_eq!(text, "[[5,2],[506,1]]");
-        assert_eq!(
-            serde_json::from_str::<LatencyHistogram>(&text).unwrap(),
-            histogram
-        );
+        assert_eq!(serde_json::from_str::<LatencyHistogram>(&text).unwrap(), histogram);
         let error = serde_json::from_str::<LatencyHistogram>("[[9999,1]]").unwrap_err();
         assert!(error.to_string().contains("bucket 9999 does not exist"));
     }

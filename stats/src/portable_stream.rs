@@ -39,10 +39,7 @@ pub fn drift_samples() -> (Vec<f64>, Vec<f64>) {
 #[test]
 fn stream_is_the_reference_stream() {
     let (a, b) = drift_samples();
-    assert_eq!(
-        &a[..3],
-        &[0.6551540484651923, 0.30481432331725955, 0.6749606337398291]
-    );
+    assert_eq!(&a[..3], &[0.6551540484651923, 0.30481432331725955, 0.6749606337398291]);
     assert!((a.iter().sum::<f64>() - 496.91074977628887).abs() < 1e-9);
     assert!((b.iter().sum::<f64>() - 368.88166620058996).abs() < 1e-9);
 }

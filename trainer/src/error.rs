@@ -37,7 +37,9 @@ pub enum TrainError {
         cure: &'static str,
     },
     /// The catalogue is too large for the family.
-    #[error("ease needs {items} x {items} weights, more than the {limit} x {limit} that fit; raise minUsers or use two-tower")]
+    #[error(
+        "ease needs {items} x {items} weights, more than the {limit} x {limit} that fit; raise minUsers or use two-tower"
+    )]
     CatalogueTooLarge {
         /// Items with enough users.
         items: usize,

@@ -54,4 +54,3 @@ fn text(hash: &mut Sha256, text: &str) {
 fn named(hash: Sha256) -> String {
     format!("sha256:{}", hex::encode(hash.finalize()))
 }
-

@@ -73,7 +73,12 @@ pub(crate) struct Served<'a> {
 }
 
 /// Writes the bundle beside its place and moves it there when it is whole.
-pub(crate) fn write(plan: &TrainingPlan, served: &Served<'_>, evaluation: &Evaluation, work: &Path) -> Result<PathBuf, TrainError> {
+pub(crate) fn write(
+    plan: &TrainingPlan,
+    served: &Served<'_>,
+    evaluation: &Evaluation,
+    work: &Path,
+) -> Result<PathBuf, TrainError> {
     let at = |ms: Option<&i64>| ms.copied().unwrap_or(0);
     let manifest = BundleManifest {
         model: plan.model.clone(),
@@ -170,9 +175,7 @@ pub(crate) fn provenance(
     sanity: &Sanity,
     watch: &Stopwatch,
 ) -> Value {
-    let source = |source: &crate::plan::Source| {
-        json!({"url": source.url, "sql": source.sql, "sqlDigest": fingerprint::of_bytes(source.sql.as_bytes())})
-    };
+    let source = |source: &crate::plan::Source| json!({"url": source.url, "sql": source.sql, "sqlDigest": fingerprint::of_bytes(source.sql.as_bytes())});
     json!({
         "model": plan.model,
         "run": plan.run,

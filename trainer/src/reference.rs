@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use fairway_model::profile::{
-    CONSUMED_BINS, HISTORY_LENGTH, SCORE, SEGMENT, category_feature, consumed_bins, consumed_feature, consumed_index, number_feature,
+    CONSUMED_BINS, HISTORY_LENGTH, SCORE, SEGMENT, category_feature, consumed_bins, consumed_feature, consumed_index,
+    number_feature,
 };
 use fairway_model::{Interactions, NONE, Query, Recommender, Seen, top_k};
 use fairway_wire::Profile;

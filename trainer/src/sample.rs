@@ -38,7 +38,10 @@ pub(crate) fn interactions() -> Interactions {
 pub(crate) fn texts() -> ItemTexts {
     let of = |item: u32| {
         let description = format!("thing of group {} number {item}", item % GROUPS);
-        BTreeMap::from([("description".to_owned(), description), ("range".to_owned(), format!("range {}", item % GROUPS))])
+        BTreeMap::from([
+            ("description".to_owned(), description),
+            ("range".to_owned(), format!("range {}", item % GROUPS)),
+        ])
     };
     ItemTexts((0..ITEMS).map(|item| (format!("{item:03}"), of(item))).collect())
 }

@@ -95,17 +95,18 @@ impl Split {
     pub fn at(data: &Interactions, cutoff_ms: i64, seed: u64) -> Result<Self, TrainError> {
         let train = data.between(i64::MIN, cutoff_ms);
         let holdout = data.between(cutoff_ms, i64::MAX);
-        let too_little = |what: String| TrainError::TooLittle {
-            what,
-            cure: "shorten evaluation.holdout, or lengthen data.history",
-        };
+        let too_little =
+            |what: String| TrainError::TooLittle { what, cure: "shorten evaluation.holdout, or lengthen data.history" };
         let cutoff = instant(cutoff_ms);
         if train.is_empty() {
             return Err(too_little(format!("all {} rows lie in the holdout, which begins at {cutoff}", data.len())));
         }
         let (users, eligible) = users(&train, &holdout, seed);
         if users.is_empty() {
-            let what = format!("none of the {} users has a history before {cutoff} and something new after it", data.users.len());
+            let what = format!(
+                "none of the {} users has a history before {cutoff} and something new after it",
+                data.users.len()
+            );
             return Err(too_little(what));
         }
         let newest = instant(data.time_ms.last().copied().unwrap_or(cutoff_ms));
@@ -124,10 +125,13 @@ impl Protocol {
             version: 1,
             ranking: "full: every item that the model knows, without the user's history".to_owned(),
             split: "temporal: train before the cut, judge on the rest; users with a history before it".to_owned(),
-            targets: "items consumed after the cut and not before it; those that the model does not know count as missed".to_owned(),
-            metrics: "recall@k = hits / min(k, targets); ndcg@k over the ideal of min(k, targets) hits; mean over users; \
+            targets:
+                "items consumed after the cut and not before it; those that the model does not know count as missed"
+                    .to_owned(),
+            metrics:
+                "recall@k = hits / min(k, targets); ndcg@k over the ideal of min(k, targets) hits; mean over users; \
                       coverage@k = different items in all top k / items in training"
-                .to_owned(),
+                    .to_owned(),
             tie_rule: fairway_model::bundle::TIE_RULE.to_owned(),
             cutoff,
             newest,

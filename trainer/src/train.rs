@@ -162,7 +162,8 @@ impl Run<'_> {
             protocol: split.protocol.clone().of_data(&self.data.report.digest),
         };
         let at_20 = |metrics: &crate::Metrics| metrics.overall.get("recall@20").copied().unwrap_or(f64::NAN);
-        let of_champion = evaluation.champion.as_ref().map_or_else(String::new, |it| format!(", champion {:.4}", at_20(it)));
+        let of_champion =
+            evaluation.champion.as_ref().map_or_else(String::new, |it| format!(", champion {:.4}", at_20(it)));
         self.progress.note(&format!(
             "recall@20 of {} users: {} {:.4}{of_champion}, popularity {:.4}",
             evaluation.users,

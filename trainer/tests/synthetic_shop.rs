@@ -20,7 +20,11 @@ fn sales() -> String {
             let time_ms = (visit * 15 + i64::from(user % 15)) * DAY_MS;
             for _ in 0..2 {
                 let item = (user % 3) * 20 + random.random_range(0..20_u32).min(random.random_range(0..20));
-                let _ = writeln!(lines, r#"{{"time":{time_ms},"user":"u{user}","item":"i{item:02}","quantity":1,"segment":"s{}"}}"#, user % 2);
+                let _ = writeln!(
+                    lines,
+                    r#"{{"time":{time_ms},"user":"u{user}","item":"i{item:02}","quantity":1,"segment":"s{}"}}"#,
+                    user % 2
+                );
             }
         }
     }
@@ -55,12 +59,14 @@ async fn from_file_to_bundle() {
         let (ours, theirs) = (evaluation.candidate.overall["recall@20"], evaluation.popularity.overall["recall@20"]);
         if ours > theirs { Ok(()) } else { Err(format!("{ours} is not above {theirs}")) }
     };
-    let outcome = tokio::task::spawn_blocking(move || train(&plan, &data, None, &work, &Silent, &CancelFlag::new(), &judge));
+    let outcome =
+        tokio::task::spawn_blocking(move || train(&plan, &data, None, &work, &Silent, &CancelFlag::new(), &judge));
     let Outcome::Trained(trained) = outcome.await.unwrap().unwrap() else { panic!("not trained") };
 
     let bundle = Bundle::load(&trained.bundle).unwrap();
     let items = bundle.recommender.items();
-    let history: Vec<Seen> = ["i20", "i21", "i23"].map(|name| Seen { item: items.get(name).unwrap(), time_ms: 0 }).into();
+    let history: Vec<Seen> =
+        ["i20", "i21", "i23"].map(|name| Seen { item: items.get(name).unwrap(), time_ms: 0 }).into();
     let mut scores = vec![0.0; items.len()];
     bundle.recommender.score(&Query { history: &history, segment: Some("s1"), now_ms: 90 * DAY_MS }, &mut scores);
     let mut best = Vec::new();

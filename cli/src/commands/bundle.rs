@@ -16,7 +16,11 @@ pub fn run(bundle: &Bundle) -> Result<Code> {
         if findings.is_empty() {
             return format!("{} is a bundle that a server would load", dir.display());
         }
-        findings.iter().map(|finding| format!("{}: {}\n  cure: {}", finding.file, finding.what, finding.cure)).collect::<Vec<_>>().join("\n")
+        findings
+            .iter()
+            .map(|finding| format!("{}: {}\n  cure: {}", finding.file, finding.what, finding.cure))
+            .collect::<Vec<_>>()
+            .join("\n")
     })?;
     Ok(if findings.is_empty() { Code::Done } else { Code::Invalid })
 }

@@ -57,7 +57,15 @@ async fn list(argument: &RegistryArgument) -> Result<()> {
             let digest = text(&row["digest"]).chars().take(19).collect();
             let recall = row["metrics"]["recall@20"].as_f64().map_or_else(|| "-".to_owned(), |x| format!("{x:.4}"));
             let registered = text(&row["registered"]).chars().take(19).collect::<String>().replace('T', " ");
-            vec![text(&row["model"]), text(&row["version"]), aliases.unwrap_or_default(), recall, registered, text(&row["run"]), digest]
+            vec![
+                text(&row["model"]),
+                text(&row["version"]),
+                aliases.unwrap_or_default(),
+                recall,
+                registered,
+                text(&row["run"]),
+                digest,
+            ]
         });
         table(&["model", "version", "aliases", "recall@20", "registered", "run", "digest"], rows)
     })
@@ -89,13 +97,22 @@ async fn show(reference: &Reference, argument: &RegistryArgument) -> Result<()> 
     let (name, log) = find(&store, reference.model.as_deref()).await?;
     let version = log.resolve(reference).await?;
     let state = log.head().await?.context("the log has vanished")?.state;
-    let aliases: Vec<String> =
-        state.aliases.iter().filter(|(_, number)| **number == version.number).map(|(alias, _)| format!("@{alias}")).collect();
+    let aliases: Vec<String> = state
+        .aliases
+        .iter()
+        .filter(|(_, number)| **number == version.number)
+        .map(|(alias, _)| format!("@{alias}"))
+        .collect();
     let provenance = log.provenance(&version.digest).await?;
     let value = json!({"model": name, "aliases": aliases, "version": version, "provenance": provenance});
     argument.output.print(&value, |_| {
         let mut card = format!("# {name}, version {} {}\n\n", version.number, aliases.join(" "));
-        card.push_str(&format!("- digest: {}\n- run: {}\n- registered: {}\n", version.digest, version.run, output::time(version.registered)));
+        card.push_str(&format!(
+            "- digest: {}\n- run: {}\n- registered: {}\n",
+            version.digest,
+            version.run,
+            output::time(version.registered)
+        ));
         card.push_str(&format!("- size: {} files, {} bytes\n\n## Metrics\n\n", version.files, version.bytes));
         for (metric, value) in &version.metrics {
             card.push_str(&format!("- {metric}: {value:.4}\n"));

@@ -34,7 +34,8 @@ pub async fn run(replay: Replay) -> Result<Code> {
     }
     let variables = BTreeMap::from([("data".to_owned(), data.display().to_string())]);
     let manifests = validate::load(&replay.manifests, &variables)?;
-    let folder = tempfile::Builder::new().prefix("fairway-replay-").tempdir().context("making a folder for the replay")?;
+    let folder =
+        tempfile::Builder::new().prefix("fairway-replay-").tempdir().context("making a folder for the replay")?;
     let spec = Spec::from_manifests(&manifests, &std::path::absolute(&replay.manifests)?, "memory://")?;
 
     let whole = DataSpec { history: FOREVER, freshness: None, ..spec.data().clone() };
@@ -43,9 +44,13 @@ pub async fn run(replay: Replay) -> Result<Code> {
     let live = visits.iter().filter(|visit| visit.time >= from).count();
     eprintln!("replaying {live} visits from {} to {}", replay.from, replay.to);
 
-    let family = Family { name: spec.family().to_owned(), parameters: spec.parameters().clone(), history: spec.data().history };
+    let family =
+        Family { name: spec.family().to_owned(), parameters: spec.parameters().clone(), history: spec.data().history };
     let managed = run_managed(spec, folder.path(), &rows, &visits, from, to).await?;
-    eprintln!("managed: {} trainings, {} promotions, {} rollbacks", managed.trainings, managed.promotions, managed.rollbacks);
+    eprintln!(
+        "managed: {} trainings, {} promotions, {} rollbacks",
+        managed.trainings, managed.promotions, managed.rollbacks
+    );
     let retrainings = managed.trainings.saturating_sub(1);
     let fixed = tokio::task::spawn_blocking(move || {
         Ok::<_, anyhow::Error>([
@@ -58,7 +63,9 @@ pub async fn run(replay: Replay) -> Result<Code> {
     let comparison = Comparison { policies: fixed.into_iter().chain([managed]).collect() };
     replay.output.print(&comparison, draw)?;
     if replay.output == Output::Table {
-        for reason in comparison.policies.iter().filter(|policy| policy.name == "managed").flat_map(|policy| &policy.reasons) {
+        for reason in
+            comparison.policies.iter().filter(|policy| policy.name == "managed").flat_map(|policy| &policy.reasons)
+        {
             println!("{reason}");
         }
     }
@@ -66,7 +73,8 @@ pub async fn run(replay: Replay) -> Result<Code> {
 }
 
 fn draw(comparison: &Comparison) -> String {
-    let header: Vec<&str> = ["month", "users"].into_iter().chain(comparison.policies.iter().map(|policy| policy.name)).collect();
+    let header: Vec<&str> =
+        ["month", "users"].into_iter().chain(comparison.policies.iter().map(|policy| policy.name)).collect();
     let Some(first) = comparison.policies.first() else { return String::new() };
     let rows = first.months.iter().enumerate().map(|(i, month)| {
         let recall = comparison.policies.iter().map(|policy| format!("{:.4}", policy.months[i].recall_at_20));
@@ -78,8 +86,12 @@ fn draw(comparison: &Comparison) -> String {
     };
     let means = ["mean".to_owned(), String::new()].into_iter().chain(comparison.policies.iter().map(mean)).collect();
     let counts = |name: &str, count: fn(&crate::replay::Policy) -> usize| {
-        [name.to_owned(), String::new()].into_iter().chain(comparison.policies.iter().map(|policy| count(policy).to_string())).collect()
+        [name.to_owned(), String::new()]
+            .into_iter()
+            .chain(comparison.policies.iter().map(|policy| count(policy).to_string()))
+            .collect()
     };
-    let footer = [means, counts("trainings", |policy| policy.trainings), counts("rollbacks", |policy| policy.rollbacks)];
+    let footer =
+        [means, counts("trainings", |policy| policy.trainings), counts("rollbacks", |policy| policy.rollbacks)];
     format!("recall@20 by month\n\n{}\n", table(&header, rows.chain(footer)))
 }

@@ -109,7 +109,12 @@ async fn watch(state: &StateArgument) -> Result<Code> {
         let events = live["events"].as_array().cloned().unwrap_or_default();
         for event in events.iter().skip(printed) {
             let word = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
-            println!("{}  {:<8} {}", word("time").chars().take(19).collect::<String>().replace('T', " "), word("about"), word("message"));
+            println!(
+                "{}  {:<8} {}",
+                word("time").chars().take(19).collect::<String>().replace('T', " "),
+                word("about"),
+                word("message")
+            );
         }
         printed = events.len().max(printed);
         tokio::select! {

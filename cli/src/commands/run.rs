@@ -34,7 +34,8 @@ pub async fn run(run: Run) -> Result<Code> {
         Run::Watch { name, timeout, state } => watch(&name, timeout.std(), &state).await,
         Run::Logs { name, state, output } => logs(&name, &state, output).await,
         Run::Cancel { name, state } => {
-            let reasons = StateFolder::find(&state)?.send(reqwest::Method::DELETE, &format!("/admin/runs/{name}"), None).await?;
+            let reasons =
+                StateFolder::find(&state)?.send(reqwest::Method::DELETE, &format!("/admin/runs/{name}"), None).await?;
             for reason in &reasons {
                 println!("{}: {}", reason.code, reason.message);
             }

@@ -59,12 +59,16 @@ impl StateFolder {
             return Ok(Self { path: path.clone() });
         }
         let mut found: Vec<PathBuf> = std::fs::read_dir(PARENT)
-            .map(|entries| entries.flatten().map(|entry| entry.path()).filter(|path| path.join(IDENTITY).exists()).collect())
+            .map(|entries| {
+                entries.flatten().map(|entry| entry.path()).filter(|path| path.join(IDENTITY).exists()).collect()
+            })
             .unwrap_or_default();
         found.sort();
         match found.as_slice() {
             [path] => Ok(Self { path: path.clone() }),
-            [] => bail!(Invalid(format!("no state under {PARENT}: run `fairway up` here first, or name its folder with --state"))),
+            [] => bail!(Invalid(format!(
+                "no state under {PARENT}: run `fairway up` here first, or name its folder with --state"
+            ))),
             many => {
                 let names: Vec<String> = many.iter().map(|path| path.display().to_string()).collect();
                 bail!(Invalid(format!("several state folders: name one with --state: {}", names.join(", "))))
@@ -118,9 +122,7 @@ impl StateFolder {
     }
 
     fn reach(&self) -> Result<Reach> {
-        self.read(REACH).with_context(|| {
-            format!("nothing runs in {}: start it with `fairway up`", self.path.display())
-        })
+        self.read(REACH).with_context(|| format!("nothing runs in {}: start it with `fairway up`", self.path.display()))
     }
 
     /// The live state, or none if nothing runs.
@@ -134,7 +136,12 @@ impl StateFolder {
     ///
     /// # Errors
     /// Nothing runs, or it refused.
-    pub async fn send(&self, method: reqwest::Method, path: &str, body: Option<serde_json::Value>) -> Result<Vec<Reason>> {
+    pub async fn send(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<serde_json::Value>,
+    ) -> Result<Vec<Reason>> {
         #[derive(Deserialize)]
         struct Answer {
             reasons: Vec<Reason>,
@@ -145,7 +152,11 @@ impl StateFolder {
             request = request.json(&body);
         }
         let answer = request.send().await.with_context(|| {
-            format!("process {} of {} does not answer; it may have been killed: start it again", reach.pid, self.path.display())
+            format!(
+                "process {} of {} does not answer; it may have been killed: start it again",
+                reach.pid,
+                self.path.display()
+            )
         })?;
         if !answer.status().is_success() {
             let status = answer.status();
@@ -166,7 +177,8 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
 
     let temporary = path.with_extension("new");
     let write = || -> std::io::Result<()> {
-        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)

@@ -47,7 +47,12 @@ fn draw(report: &Value) -> String {
     let conditions = report["conditions"].as_array().cloned().unwrap_or_default();
     let rows = conditions.iter().map(|condition| {
         let holds = if condition["status"] == json!(true) { "yes" } else { "no" };
-        vec![word(&condition["type"]), holds.to_owned(), word(&condition["reason"]["code"]), word(&condition["reason"]["message"])]
+        vec![
+            word(&condition["type"]),
+            holds.to_owned(),
+            word(&condition["reason"]["code"]),
+            word(&condition["reason"]["message"]),
+        ]
     });
     text.push_str(&table(&["condition", "holds", "reason", "message"], rows));
     text

@@ -68,7 +68,12 @@ pub async fn run(up: Up) -> Result<Code> {
     greet(&up, &spec, &reach, &state);
     let telling = tokio::spawn(tell(journal, stop.clone()));
     let playing = story.map(|story| {
-        let stage = story::Stage { public: reach.public.clone(), registry: registry.clone(), spec: spec.clone(), clock: clock.clone() };
+        let stage = story::Stage {
+            public: reach.public.clone(),
+            registry: registry.clone(),
+            spec: spec.clone(),
+            clock: clock.clone(),
+        };
         tokio::spawn(story.play(stage, report_in.subscribe(), stop.clone()))
     });
     let outcome = drive(&mut runtime, &report_in, playing, up.once).await;
@@ -171,7 +176,9 @@ fn clock(up: &Up, story: Option<&Story>, last: Option<Timestamp>) -> Clock {
 }
 
 async fn bind(address: std::net::SocketAddr, option: &str) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("{option} {address} is taken or not allowed: name another one"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("{option} {address} is taken or not allowed: name another one"))
 }
 
 fn reach((public, admin): &(TcpListener, TcpListener)) -> Result<Reach> {
@@ -224,7 +231,10 @@ impl StateLock {
         let path = state.join("lock");
         let file = std::fs::File::create(&path).with_context(|| format!("creating {}", path.display()))?;
         if file.try_lock().is_err() {
-            bail!("another `fairway up` runs with the state folder {}: stop it, or name another with --state", state.display());
+            bail!(
+                "another `fairway up` runs with the state folder {}: stop it, or name another with --state",
+                state.display()
+            );
         }
         Ok(Self(file))
     }

@@ -23,7 +23,14 @@ const HISTORY_MAX: usize = 100_000;
 ///
 /// # Errors
 /// The loop cannot go on.
-pub async fn run_managed(spec: Spec, folder: &Path, rows: &Interactions, visits: &[Visit], from: Timestamp, to: Timestamp) -> Result<Policy> {
+pub async fn run_managed(
+    spec: Spec,
+    folder: &Path,
+    rows: &Interactions,
+    visits: &[Visit],
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Policy> {
     let registry = Registry::open(&format!("file://{}", folder.join("registry").display())).await?;
     let clock = Clock::manual(from);
     let mut spec = spec;
@@ -73,7 +80,12 @@ async fn serve(runtime: &Runtime, rows: &Interactions, visit: &Visit, months: &m
             segment: segment.clone(),
             id: None,
         };
-        runtime.router().event(event).await.map_err(|problem| anyhow::anyhow!("{problem:?}")).context("feeding back a purchase")?;
+        runtime
+            .router()
+            .event(event)
+            .await
+            .map_err(|problem| anyhow::anyhow!("{problem:?}"))
+            .context("feeding back a purchase")?;
     }
     Ok(())
 }
@@ -81,7 +93,16 @@ async fn serve(runtime: &Runtime, rows: &Interactions, visit: &Visit, months: &m
 fn policy(runtime: &Runtime, months: Months) -> Policy {
     let history = &runtime.endpoint_status().history;
     let count = |result: RolloutResult| history.iter().filter(|ended| ended.result == result).count();
-    let told = ["RunStarted", "Rejected", "Failed", "Promoted", "FirstVersion", "RolledBack", "ServingBaseline", "ServingChampion"];
+    let told = [
+        "RunStarted",
+        "Rejected",
+        "Failed",
+        "Promoted",
+        "FirstVersion",
+        "RolledBack",
+        "ServingBaseline",
+        "ServingChampion",
+    ];
     let lines = runtime.journal().lines();
     let reasons = lines
         .iter()

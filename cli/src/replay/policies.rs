@@ -60,7 +60,13 @@ pub fn calendar(from: Timestamp, to: Timestamp, retrainings: usize) -> Vec<Vec<T
 ///
 /// # Errors
 /// A training fails.
-pub fn run_fixed(name: &'static str, schedules: &[Vec<Timestamp>], rows: &Interactions, visits: &[Visit], family: &Family) -> Result<Policy> {
+pub fn run_fixed(
+    name: &'static str,
+    schedules: &[Vec<Timestamp>],
+    rows: &Interactions,
+    visits: &[Visit],
+    family: &Family,
+) -> Result<Policy> {
     let mut runs = Vec::new();
     for schedule in schedules {
         runs.push(run_schedule(schedule, rows, visits, family)?);
@@ -74,7 +80,12 @@ pub fn run_fixed(name: &'static str, schedules: &[Vec<Timestamp>], rows: &Intera
     Ok(Policy { name, trainings, promotions: trainings, rollbacks: 0, reasons, months: mean(&runs) })
 }
 
-fn run_schedule(schedule: &[Timestamp], rows: &Interactions, visits: &[Visit], family: &Family) -> Result<Vec<super::Month>> {
+fn run_schedule(
+    schedule: &[Timestamp],
+    rows: &Interactions,
+    visits: &[Visit],
+    family: &Family,
+) -> Result<Vec<super::Month>> {
     let mut due = schedule.iter().peekable();
     let mut model: Option<Fitted> = None;
     let mut histories: HashMap<u32, Vec<u32>> = HashMap::new();

@@ -46,9 +46,7 @@ impl Clock {
         match &*self.0 {
             Source::Real => Timestamp::now(),
             Source::Sped { from, since, speed } => *from + since.elapsed().mul_f64(*speed),
-            Source::Manual(now) => {
-                Timestamp::from_millisecond(now.load(Ordering::Relaxed)).unwrap_or(Timestamp::MAX)
-            }
+            Source::Manual(now) => Timestamp::from_millisecond(now.load(Ordering::Relaxed)).unwrap_or(Timestamp::MAX),
         }
     }
 

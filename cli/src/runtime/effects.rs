@@ -65,7 +65,8 @@ impl Runtime {
         }
         let stable = self.endpoint.status.stable.as_ref();
         let champion = stable.and_then(|target| self.versions.bundle(&target.digest));
-        let previous = champion.as_ref().and_then(|bundle| Timestamp::from_millisecond(bundle.manifest.trained_through_ms).ok());
+        let previous =
+            champion.as_ref().and_then(|bundle| Timestamp::from_millisecond(bundle.manifest.trained_through_ms).ok());
         let plan = self.spec.training_plan(name, reason, now, previous);
         let start = super::training::Start {
             plan,
@@ -129,7 +130,10 @@ impl Runtime {
         let bytes = tokio::task::spawn_blocking(move || fairway_server::decisions_to_parquet(&decisions)).await??;
         self.upkeep.decisions += 1;
         let sequence = self.upkeep.decisions;
-        self.endpoint_log.put_decisions(now, self.router.replica(), sequence, bytes).await.context("storing decisions")?;
+        self.endpoint_log
+            .put_decisions(now, self.router.replica(), sequence, bytes)
+            .await
+            .context("storing decisions")?;
         Ok(())
     }
 
@@ -139,7 +143,6 @@ impl Runtime {
         self.endpoint_log.put_state("users", bytes.into()).await.context("storing the users' histories")
     }
 }
-
 
 /// The registry bounds the length of a reason.
 fn shortened(why: &str) -> String {

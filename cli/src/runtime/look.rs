@@ -123,7 +123,9 @@ impl Runtime {
         Ok(endpoint.next_look.min(model.next_look))
     }
 
-    fn take_commands(&mut self) -> (Vec<(String, RolloutRequest)>, Vec<ModelRequest>, Vec<oneshot::Sender<Vec<Reason>>>) {
+    fn take_commands(
+        &mut self,
+    ) -> (Vec<(String, RolloutRequest)>, Vec<ModelRequest>, Vec<oneshot::Sender<Vec<Reason>>>) {
         let (mut rollout, mut model, mut answers) = (Vec::new(), Vec::new(), Vec::new());
         while let Ok(command) = self.commands.try_recv() {
             match command {
@@ -144,7 +146,9 @@ impl Runtime {
     fn wanted(&self, registered: Option<&State>) -> Option<Target> {
         let state = registered?;
         let version = match &self.spec.version {
-            fairway_api::values::VersionRef::Alias(alias) => state.by_alias(alias).or_else(|| state.by_alias("champion")),
+            fairway_api::values::VersionRef::Alias(alias) => {
+                state.by_alias(alias).or_else(|| state.by_alias("champion"))
+            }
             fairway_api::values::VersionRef::Number(number) => state.versions.get(number),
             fairway_api::values::VersionRef::Digest(digest) => {
                 state.versions.values().find(|version| version.digest.as_str() == digest)
@@ -303,7 +307,10 @@ impl Runtime {
             ("serveBaseline", value(serde_json::to_value(self.model.status.serve_baseline))),
             ("history", value(serde_json::to_value(&self.endpoint.status.history))),
             ("run", value(serde_json::to_value(&self.model.status.run))),
-            ("conditions", value(serde_json::to_value([&self.endpoint.conditions[..], &self.model.conditions[..]].concat()))),
+            (
+                "conditions",
+                value(serde_json::to_value([&self.endpoint.conditions[..], &self.model.conditions[..]].concat())),
+            ),
         ])
     }
 }

@@ -28,10 +28,16 @@ impl Runtime {
     ///
     /// # Errors
     /// The bucket or the state folder cannot be used.
-    pub async fn open(spec: Spec, registry: &Registry, state: &Path, clock: Clock) -> Result<(Self, mpsc::Sender<Command>)> {
+    pub async fn open(
+        spec: Spec,
+        registry: &Registry,
+        state: &Path,
+        clock: Clock,
+    ) -> Result<(Self, mpsc::Sender<Command>)> {
         let model_log = registry.model(&spec.namespace, &spec.model)?;
         let endpoint_log = registry.endpoint(&spec.namespace, &spec.endpoint)?;
-        let pseudonyms = Pseudonyms::load_or_create(&state.join("users.key")).context("the key of users' pseudonyms")?;
+        let pseudonyms =
+            Pseudonyms::load_or_create(&state.join("users.key")).context("the key of users' pseudonyms")?;
         let router = Router::new(router_config(&spec, &clock), clock.for_server(), pseudonyms);
         let endpoint = endpoint_log.latest_plan::<Stored<EndpointEffect, EndpointStatus>>().await?;
         let model = model_log.latest_plan::<Stored<ModelEffect, ModelStatus>>().await?;
@@ -41,10 +47,14 @@ impl Runtime {
             versions: Versions::new(state.join("cache")),
             work: state.to_owned(),
             training: None,
-            model: model.map_or_else(|| Kept::new(ModelStatus::default(), 0), |(seq, stored)| Kept::new(stored.plan.status, seq)),
-            endpoint: endpoint
-                .as_ref()
-                .map_or_else(|| Kept::new(EndpointStatus::default(), 0), |(seq, stored)| Kept::new(stored.plan.status.clone(), *seq)),
+            model: model.map_or_else(
+                || Kept::new(ModelStatus::default(), 0),
+                |(seq, stored)| Kept::new(stored.plan.status, seq),
+            ),
+            endpoint: endpoint.as_ref().map_or_else(
+                || Kept::new(EndpointStatus::default(), 0),
+                |(seq, stored)| Kept::new(stored.plan.status.clone(), *seq),
+            ),
             rollup: None,
             upkeep: Upkeep { snapshot: now, rollup: now, decisions: 0 },
             journal: Journal::default(),

@@ -68,9 +68,15 @@ impl Spec {
         Self::new(&key.namespace, &model.value, &endpoint.value, base, default_registry)
     }
 
-    fn new(namespace: &str, model: &Model, endpoint: &ModelEndpoint, base: &Path, default_registry: &str) -> Result<Self> {
+    fn new(
+        namespace: &str,
+        model: &Model,
+        endpoint: &ModelEndpoint,
+        base: &Path,
+        default_registry: &str,
+    ) -> Result<Self> {
         let (spec, serving) = (&model.spec, &endpoint.spec);
-                let Some(builtin) = &spec.trainer.builtin else {
+        let Some(builtin) = &spec.trainer.builtin else {
             bail!("spec.trainer.container cannot run here: the embedded runtime trains the built-in families");
         };
         let reward_within = spec.reward.within.std();
@@ -117,7 +123,13 @@ impl Spec {
     }
 
     /// The plan of a run, resolved once: what it will read, and up to which moment.
-    pub fn training_plan(&self, run: &str, reason: &str, as_of: Timestamp, previous_newest: Option<Timestamp>) -> TrainingPlan {
+    pub fn training_plan(
+        &self,
+        run: &str,
+        reason: &str,
+        as_of: Timestamp,
+        previous_newest: Option<Timestamp>,
+    ) -> TrainingPlan {
         TrainingPlan {
             model: self.model.clone(),
             run: run.to_owned(),

@@ -134,7 +134,8 @@ async fn attempt(start: &Start, cancel: CancelFlag) -> Result<RunEnd> {
     std::fs::create_dir_all(&start.work).with_context(|| format!("creating {}", start.work.display()))?;
     let outcome = {
         let (plan, champion, work) = (plan.clone(), start.champion.clone(), start.work.clone());
-        let (gates, progress) = (start.gates.clone(), Told { journal: start.journal.clone(), clock: start.clock.clone() });
+        let (gates, progress) =
+            (start.gates.clone(), Told { journal: start.journal.clone(), clock: start.clock.clone() });
         let fit = move || {
             let champion = champion.as_ref().map(|bundle| &*bundle.recommender);
             let judge = |evaluation: &Evaluation| judge_evaluation(&gates, evaluation);
@@ -152,7 +153,8 @@ async fn attempt(start: &Start, cancel: CancelFlag) -> Result<RunEnd> {
 
 fn judge_evaluation(gates: &[EvaluationGate], evaluation: &Evaluation) -> Result<(), String> {
     let champion = evaluation.champion.as_ref().map(|metrics| &metrics.overall);
-    let scores = Scores { candidate: &evaluation.candidate.overall, champion, popularity: &evaluation.popularity.overall };
+    let scores =
+        Scores { candidate: &evaluation.candidate.overall, champion, popularity: &evaluation.popularity.overall };
     judge(gates, scores).map_err(|reason| reason.message)
 }
 

@@ -23,7 +23,10 @@ pub struct Act {
 pub fn print(acts: &[Act], load: &LoadReport, took: Duration) {
     println!("\nWhat happened ({} s of real time):\n", took.as_secs());
     let rows = acts.iter().enumerate().map(|(i, act)| row(i + 1, act, load));
-    println!("{}", output::table(&["", "act", "version", "outcome", "users exposed", "requests", "time to verdict"], rows));
+    println!(
+        "{}",
+        output::table(&["", "act", "version", "outcome", "users exposed", "requests", "time to verdict"], rows)
+    );
     println!();
     for (i, act) in acts.iter().enumerate() {
         if let Some(ended) = &act.ended {
@@ -43,7 +46,10 @@ pub fn print(acts: &[Act], load: &LoadReport, took: Duration) {
         println!("  failed: {failure}");
     }
     let strays = acts.iter().filter(|act| !act.as_told).count();
-    println!("{}", if strays == 0 { "Everything went as told.".to_owned() } else { format!("{strays} acts did not go as told.") });
+    println!(
+        "{}",
+        if strays == 0 { "Everything went as told.".to_owned() } else { format!("{strays} acts did not go as told.") }
+    );
 }
 
 fn row(number: usize, act: &Act, load: &LoadReport) -> Vec<String> {

@@ -41,7 +41,8 @@ async fn a_broken_canary_costs_nobody_an_answer_and_is_counted_on_its_arm() {
         assert!(!canary.features.contains_key("score"));
         assert_eq!((stable.requests, stable.errors_total()), (40 - canaries, 0));
         assert!(stable.fallbacks.is_empty());
-        let counted = format!("fairway_errors_total{{track=\"canary\",kind=\"{}\"}} {canaries}", crate::labels::error(kind));
+        let counted =
+            format!("fairway_errors_total{{track=\"canary\",kind=\"{}\"}} {canaries}", crate::labels::error(kind));
         assert!(router.metrics_text().contains(&counted));
     }
 }

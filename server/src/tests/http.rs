@@ -98,7 +98,12 @@ async fn what_is_wrong_with_a_body_is_a_problem_that_names_the_field() {
         ("/v1/events", r#"{"user":"ann","item":"","kind":"view"}"#, 400, Some("item")),
         ("/v1/events", r#"{"user":"ann","item":"a","kind":"view","decision":"forged"}"#, 400, Some("decision")),
         ("/v1/events", r#"{"user":"ann","item":"a","kind":"view","time":"9999-01-01T00:00:00Z"}"#, 400, Some("time")),
-        ("/v1/events", r#"[{"user":"ann","item":"a","kind":"view"},{"user":"","item":"a","kind":"view"}]"#, 400, Some("[1].user")),
+        (
+            "/v1/events",
+            r#"[{"user":"ann","item":"a","kind":"view"},{"user":"","item":"a","kind":"view"}]"#,
+            400,
+            Some("[1].user"),
+        ),
         ("/v1/events", &many, 400, Some(".")),
     ];
     for (path, body, status, field) in table {
@@ -215,7 +220,13 @@ async fn admin_has_metrics_and_what_is_added() {
     let expected = r#"{"status":"ready","generation":3,"stable":1,"canary":2,"installed":["sha256:1","sha256:2"]}"#;
     assert_eq!((status, &*ready), (200, expected));
     let (_, metrics) = get("/metrics").await;
-    for line in ["fairway_route_generation 3", "fairway_canary_weight 0.25", "fairway_pending_exposures 1", "fairway_decisions_dropped_total 0", "# EOF"] {
+    for line in [
+        "fairway_route_generation 3",
+        "fairway_canary_weight 0.25",
+        "fairway_pending_exposures 1",
+        "fairway_decisions_dropped_total 0",
+        "# EOF",
+    ] {
         assert!(metrics.contains(line), "{line} is not in {metrics}");
     }
     assert!(metrics.contains("served_by=\"assigned\",reason=\"ok\"} 1"), "{metrics}");

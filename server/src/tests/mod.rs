@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use fairway_model::Vocabulary;
 use fairway_model::profile::{category_feature, consumed_bins, consumed_feature, number_feature};
 use fairway_wire::{
-    Arm, ArmKey, Canary, Context, Event, EventKind, Profile, RecommendRequest, RecommendResponse,
-    Route, Target, Track, Weight, Window,
+    Arm, ArmKey, Canary, Context, Event, EventKind, Profile, RecommendRequest, RecommendResponse, Route, Target, Track,
+    Weight, Window,
 };
 use jiff::Timestamp;
 

@@ -74,11 +74,7 @@ async fn an_event_is_credited_by_its_own_time_and_once() {
     let asked = clock.now();
     router.recommend(asking("ann", 9)).await.unwrap();
     clock.advance(HOUR_MS);
-    let at = |item: &str, time, id: &str| Event {
-        time: Some(time),
-        id: Some(id.into()),
-        ..bought("ann", item)
-    };
+    let at = |item: &str, time, id: &str| Event { time: Some(time), id: Some(id.into()), ..bought("ann", item) };
     let before = asked - jiff::SignedDuration::from_secs(1);
     for event in [at("a", before, "1"), at("b", asked, "2"), at("c", asked, "2")] {
         router.event(event).await.unwrap();

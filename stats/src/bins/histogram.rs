@@ -42,9 +42,7 @@ impl Histogram {
 
     /// An empty histogram of `len` bins.
     pub fn with_len(len: usize) -> Self {
-        Self {
-            counts: vec![0; len],
-        }
+        Self { counts: vec![0; len] }
     }
 
     /// Counts one value in bin `index` (see [`Bins::index_of`]).

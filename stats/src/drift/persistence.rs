@@ -17,11 +17,7 @@ impl Persistence {
     /// `needed` of the latest `of` windows. A `needed` above `of` can never hold, so it counts as `of`.
     pub fn new(needed: u8, of: u8) -> Self {
         let of = of.max(1);
-        Self {
-            needed: needed.clamp(1, of),
-            of,
-            recent: Vec::with_capacity(usize::from(of) + 1),
-        }
+        Self { needed: needed.clamp(1, of), of, recent: Vec::with_capacity(usize::from(of) + 1) }
     }
 
     /// Adds the latest window and forgets the oldest beyond `of`. Windows without enough data should not be added.

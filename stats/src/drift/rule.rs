@@ -24,13 +24,7 @@ pub struct DriftRule {
 
 impl Default for DriftRule {
     fn default() -> Self {
-        Self {
-            effect: 0.25,
-            warn: 0.1,
-            false_discovery_rate: 0.05,
-            share_of_features: 0.3,
-            minimum: 1000,
-        }
+        Self { effect: 0.25, warn: 0.1, false_discovery_rate: 0.05, share_of_features: 0.3, minimum: 1000 }
     }
 }
 
@@ -87,9 +81,7 @@ pub struct DriftReport {
 /// they neither alarm nor count in the share of features or in the correction.
 pub fn assess(rule: &DriftRule, features: &[FeatureCounts<'_>]) -> DriftReport {
     let mut found: Vec<FeatureDrift> = features.iter().map(measure).collect();
-    let judged: Vec<usize> = (0..found.len())
-        .filter(|&i| is_judged(rule, &found[i]))
-        .collect();
+    let judged: Vec<usize> = (0..found.len()).filter(|&i| is_judged(rule, &found[i])).collect();
     let p: Vec<f64> = judged.iter().map(|&i| found[i].p).collect();
     let significant = benjamini_hochberg(&p, rule.false_discovery_rate);
     for (&i, significant) in judged.iter().zip(significant) {
@@ -98,9 +90,7 @@ pub fn assess(rule: &DriftRule, features: &[FeatureCounts<'_>]) -> DriftReport {
         feature.alarming = real && feature.psi >= rule.effect;
         feature.warning = real && feature.psi >= rule.warn && !feature.alarming;
     }
-    let score = judged
-        .iter()
-        .any(|&i| features[i].is_score && found[i].alarming);
+    let score = judged.iter().any(|&i| features[i].is_score && found[i].alarming);
     let plain = judged.iter().filter(|&&i| !features[i].is_score);
     let alarming = plain.clone().filter(|&&i| found[i].alarming).count();
     let share = alarming as f64 / plain.count().max(1) as f64;
@@ -117,12 +107,7 @@ fn is_judged(rule: &DriftRule, feature: &FeatureDrift) -> bool {
 }
 
 fn measure(feature: &FeatureCounts<'_>) -> FeatureDrift {
-    let &FeatureCounts {
-        name,
-        reference,
-        current,
-        ..
-    } = feature;
+    let &FeatureCounts { name, reference, current, .. } = feature;
     let (reference_n, current_n) = (total_u64(reference), total_u64(current));
     let bins = reference.len().max(current.len());
     FeatureDrift {
@@ -143,18 +128,11 @@ impl DriftReport {
         let rule = &self.rule;
         if !self.enough {
             let most = self.features.iter().map(|f| f.current_n).max().unwrap_or(0);
-            return format!(
-                "too few events to judge drift: {most}, needs {}",
-                rule.minimum
-            );
+            return format!("too few events to judge drift: {most}, needs {}", rule.minimum);
         }
         if self.features.iter().any(|f| f.alarming) {
             let moved = name_some(&self.features, "moved", rule.effect, |f| f.alarming);
-            let few = if self.alarm {
-                ""
-            } else {
-                "too few features for an alarm: "
-            };
+            let few = if self.alarm { "" } else { "too few features for an alarm: " };
             return format!("{few}{moved}");
         }
         if self.features.iter().any(|f| f.warning) {
@@ -177,20 +155,12 @@ fn describe(f: &FeatureDrift, verb: &str, effect: f64) -> String {
 }
 
 /// The features that `pick` picks, the ones that moved most first.
-fn name_some(
-    features: &[FeatureDrift],
-    verb: &str,
-    effect: f64,
-    pick: impl Fn(&FeatureDrift) -> bool,
-) -> String {
+fn name_some(features: &[FeatureDrift], verb: &str, effect: f64, pick: impl Fn(&FeatureDrift) -> bool) -> String {
     let mut picked: Vec<&FeatureDrift> = features.iter().filter(|f| pick(f)).collect();
     picked.sort_by(|a, b| b.psi.total_cmp(&a.psi));
     let more = picked.len().saturating_sub(NAMED);
     let named = picked.iter().take(NAMED);
-    let mut sentence = named
-        .map(|f| describe(f, verb, effect))
-        .collect::<Vec<_>>()
-        .join("; ");
+    let mut sentence = named.map(|f| describe(f, verb, effect)).collect::<Vec<_>>().join("; ");
     if more > 0 {
         sentence.push_str(&format!("; and {more} more"));
     }

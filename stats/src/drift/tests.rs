@@ -40,19 +40,15 @@ fn small_bins_are_pooled() {
     assert_eq!(pooled, [(50.0, 50.0), (42.0, 43.0)]);
     let pooled = pool_small_bins(&[50, 4, 4, 4], &[50, 4, 4, 4]);
     assert_eq!(pooled, [(50.0, 50.0), (12.0, 12.0)]);
-    close(
-        chi_square_p(&[50, 4, 4, 4, 0], &[50, 2, 3, 2, 0]),
-        chi_square_p(&[50, 12], &[50, 7]),
-        0.0,
-    );
+    close(chi_square_p(&[50, 4, 4, 4, 0], &[50, 2, 3, 2, 0]), chi_square_p(&[50, 12], &[50, 7]), 0.0);
 }
 
 #[test]
 fn benjamini_hochberg_table() {
     // The 15 p-values of the 1995 paper: the four smallest are significant at 5 %.
     let paper = [
-        0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262,
-        0.5719, 0.6528, 0.7590, 1.0000,
+        0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590,
+        1.0000,
     ];
     let found = benjamini_hochberg(&paper, 0.05);
     assert_eq!(found.iter().filter(|&&f| f).count(), 4);
@@ -64,12 +60,7 @@ fn benjamini_hochberg_table() {
 }
 
 fn feature<'a>(name: &'a str, reference: &'a [u64], current: &'a [u64]) -> FeatureCounts<'a> {
-    FeatureCounts {
-        name,
-        is_score: false,
-        reference,
-        current,
-    }
+    FeatureCounts { name, is_score: false, reference, current }
 }
 
 const SAME: [u64; 4] = [5000, 5000, 5000, 5000];
@@ -79,21 +70,14 @@ const SLIGHTLY: [u64; 4] = [700, 900, 1100, 1300];
 
 #[test]
 fn a_moved_feature_alarms_and_says_so() {
-    let report = assess(
-        &DriftRule::default(),
-        &[
-            feature("consumed items", &SAME, &MOVED),
-            feature("country", &SAME, &STILL),
-        ],
-    );
+    let report =
+        assess(&DriftRule::default(), &[feature("consumed items", &SAME, &MOVED), feature("country", &SAME, &STILL)]);
     assert!(report.alarm && report.enough);
     assert!(report.features[0].alarming && !report.features[1].alarming);
     let psi = report.features[0].psi;
     assert_eq!(
         report.sentence(),
-        format!(
-            "consumed items moved: PSI {psi:.2} against 0.25 (noise floor 0.00, 5200 against 20000 events)"
-        )
+        format!("consumed items moved: PSI {psi:.2} against 0.25 (noise floor 0.00, 5200 against 20000 events)")
     );
 }
 
@@ -103,11 +87,7 @@ fn one_of_many_is_no_alarm_unless_it_is_the_score() {
     features.extend((0..9).map(|_| feature("other", &SAME, &STILL)));
     let report = assess(&DriftRule::default(), &features);
     assert!(!report.alarm && report.features[0].alarming);
-    assert!(
-        report
-            .sentence()
-            .starts_with("too few features for an alarm: score moved: ")
-    );
+    assert!(report.sentence().starts_with("too few features for an alarm: score moved: "));
     features[0].is_score = true;
     let report = assess(&DriftRule::default(), &features);
     assert!(report.alarm);
@@ -116,17 +96,10 @@ fn one_of_many_is_no_alarm_unless_it_is_the_score() {
 
 #[test]
 fn a_slight_move_warns_and_no_move_is_no_drift() {
-    let rule = DriftRule {
-        warn: 0.04,
-        ..DriftRule::default()
-    };
+    let rule = DriftRule { warn: 0.04, ..DriftRule::default() };
     let report = assess(&rule, &[feature("price", &SAME, &SLIGHTLY)]);
     assert!(!report.alarm && report.features[0].warning && !report.features[0].alarming);
-    assert!(
-        report
-            .sentence()
-            .starts_with("price moved a little: PSI 0.05 against 0.25")
-    );
+    assert!(report.sentence().starts_with("price moved a little: PSI 0.05 against 0.25"));
     let report = assess(&rule, &[feature("price", &SAME, &STILL)]);
     assert_eq!(
         report.sentence(),
@@ -139,10 +112,7 @@ fn too_little_is_never_an_alarm() {
     let few = [10, 20, 200, 700];
     let report = assess(&DriftRule::default(), &[feature("price", &SAME, &few)]);
     assert!(!report.alarm && !report.enough && !report.features[0].alarming);
-    assert_eq!(
-        report.sentence(),
-        "too few events to judge drift: 930, needs 1000"
-    );
+    assert_eq!(report.sentence(), "too few events to judge drift: 930, needs 1000");
     let report = assess(&DriftRule::default(), &[feature("new", &[0; 4], &MOVED)]);
     assert!(!report.alarm && !report.enough);
     let report = assess(&DriftRule::default(), &[]);
@@ -151,10 +121,7 @@ fn too_little_is_never_an_alarm() {
 
 #[test]
 fn the_reference_sample_is_below_the_rule() {
-    let rule = DriftRule {
-        minimum: 800,
-        ..DriftRule::default()
-    };
+    let rule = DriftRule { minimum: 800, ..DriftRule::default() };
     let report = assess(&rule, &[feature("b", &A, &B)]);
     assert!(report.enough && !report.alarm && !report.features[0].warning);
 }
@@ -170,10 +137,7 @@ fn clean_windows_do_not_alarm() {
     let reference = draw(20_000);
     for _ in 0..20 {
         let windows: Vec<_> = (0..10).map(|_| draw(1000)).collect();
-        let features: Vec<_> = windows
-            .iter()
-            .map(|w| feature("clean", &reference, w))
-            .collect();
+        let features: Vec<_> = windows.iter().map(|w| feature("clean", &reference, w)).collect();
         let report = assess(&DriftRule::default(), &features);
         assert!(report.features.iter().all(|f| !f.alarming && !f.warning));
     }

@@ -111,7 +111,8 @@ fn enough(spec: &DataSpec, counted: &Counted<'_>) -> Result<Timestamp, DataError
         Some(newest) if counted.rows >= min => Ok(newest),
         _ => {
             let future = counted.tally.future;
-            let hint = if future > 0 { format!(" ({future} more are at or after the run's moment)") } else { String::new() };
+            let hint =
+                if future > 0 { format!(" ({future} more are at or after the run's moment)") } else { String::new() };
             Err(DataError::TooFewRows { rows: counted.rows, min, from: counted.from, to: counted.to, hint })
         }
     }

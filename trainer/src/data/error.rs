@@ -20,7 +20,9 @@ pub enum DataError {
         limit: Duration,
     },
     /// The data ends before data that an earlier run saw.
-    #[error("the newest row is of {newest}, but an earlier run saw one of {previous}: rows are gone; restore them, or train another model from this source")]
+    #[error(
+        "the newest row is of {newest}, but an earlier run saw one of {previous}: rows are gone; restore them, or train another model from this source"
+    )]
     TimeBackwards {
         /// Time of the newest row.
         newest: Timestamp,
@@ -28,7 +30,9 @@ pub enum DataError {
         previous: Timestamp,
     },
     /// Too few usable rows in the window.
-    #[error("{rows} usable rows in [{from}, {to}), at least {min} are needed{hint}: widen data.history, loosen the SQL's WHERE, or lower minRows")]
+    #[error(
+        "{rows} usable rows in [{from}, {to}), at least {min} are needed{hint}: widen data.history, loosen the SQL's WHERE, or lower minRows"
+    )]
     TooFewRows {
         /// Usable rows.
         rows: u64,
@@ -68,7 +72,9 @@ pub enum DataError {
         why: String,
     },
     /// The SQL needs more than it may use.
-    #[error("the SQL for `{table}` needs more than {limit}; filter earlier, avoid large joins and sorts, or prepare the data outside")]
+    #[error(
+        "the SQL for `{table}` needs more than {limit}; filter earlier, avoid large joins and sorts, or prepare the data outside"
+    )]
     TooExpensive {
         /// The table that the SQL is for.
         table: String,

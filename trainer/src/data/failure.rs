@@ -62,7 +62,10 @@ pub(super) fn explain(error: &DataFusionError, doing: Doing<'_>) -> DataError {
 }
 
 fn unreadable(url: &str, said: &str) -> DataError {
-    DataError::AccessDenied { url: url.to_owned(), why: format!("{said}; is the file whole and what its extension says?") }
+    DataError::AccessDenied {
+        url: url.to_owned(),
+        why: format!("{said}; is the file whole and what its extension says?"),
+    }
 }
 
 /// Why access failed, if that is the reason, anywhere in the chain of causes.
@@ -87,7 +90,9 @@ fn of_store(error: &object_store::Error) -> String {
     match error {
         object_store::Error::NotFound { path, .. } => format!("there is nothing at {path}; check the path"),
         object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-            format!("{error}; check the credentials (storageSecretRef or the environment) and that they may list and read")
+            format!(
+                "{error}; check the credentials (storageSecretRef or the environment) and that they may list and read"
+            )
         }
         _ => format!("{error}; check the URL, the region and the network"),
     }

@@ -2,9 +2,9 @@
 //!
 //! What it does not do: it guesses no zones. A time without one is UTC.
 
+use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use jiff::Timestamp;
 
 /// Milliseconds since 1970 UTC of RFC 3339, or of a date (its midnight) or time without zone, with `T` or a space.
 pub(super) fn parse_instant(text: &str) -> Option<i64> {

@@ -43,7 +43,8 @@ pub(super) async fn read(source: &Source, base: &Path) -> Result<ItemTexts, Data
     let texts = schema.iter().enumerate().map(|(at, (table, field))| {
         cast(Expr::Column(Column::new(table.cloned(), field.name())), DataType::Utf8).alias(format!("c{at}"))
     });
-    let frame = frame.select(texts).map_err(|error| explain(&error, Doing::Querying { table: ITEMS, url: &source.url }))?;
+    let frame =
+        frame.select(texts).map_err(|error| explain(&error, Doing::Querying { table: ITEMS, url: &source.url }))?;
     let mut votes = Votes::new();
     let mut rows = 0;
     for_each_batch(frame, ITEMS, source, |batch| {

@@ -2,9 +2,9 @@
 //!
 //! What it does not do: it refuses nothing but what cannot be understood; limits are in [`super::checks`].
 
+use datafusion::arrow::array::AsArray;
 use datafusion::arrow::array::{Array, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{Float64Type, Int64Type};
-use datafusion::arrow::array::AsArray;
 use fairway_model::{Interactions, InteractionsBuilder};
 use fairway_wire::ID_BYTES_MAX;
 use rayon::slice::ParallelSliceMut;
@@ -189,4 +189,3 @@ pub(super) fn repeats(rows: &Interactions) -> u64 {
     };
     (1..rows.len()).filter(|&row| same(row)).count() as u64
 }
-

@@ -27,7 +27,9 @@ pub(super) async fn plan(context: &SessionContext, table: &str, source: &Source)
     let only_one = statements.is_empty();
     match statement {
         Some(Statement::Statement(statement)) if only_one && matches!(*statement, SqlStatement::Query(_)) => {}
-        Some(_) if only_one => return Err(invalid("it is not a SELECT; nothing may be created, changed or set".to_owned())),
+        Some(_) if only_one => {
+            return Err(invalid("it is not a SELECT; nothing may be created, changed or set".to_owned()));
+        }
         Some(_) => return Err(invalid("it has several statements; write one SELECT".to_owned())),
         None => return Err(invalid(format!("it is empty; write a SELECT over `{table}`"))),
     }
@@ -53,7 +55,13 @@ pub(super) struct Projected {
 }
 
 /// Projects the SQL's output. Rows whose time is before `from_ms` are left out as early as the form of time allows.
-pub(super) fn project(frame: DataFrame, table: &str, url: &str, checks: &[Check], from_ms: i64) -> Result<Projected, DataError> {
+pub(super) fn project(
+    frame: DataFrame,
+    table: &str,
+    url: &str,
+    checks: &[Check],
+    from_ms: i64,
+) -> Result<Projected, DataError> {
     let schema = frame.schema().clone();
     for column in REQUIRED {
         find(&schema, column)?;
@@ -65,8 +73,10 @@ pub(super) fn project(frame: DataFrame, table: &str, url: &str, checks: &[Check]
         time.clone().alias("time"),
     ];
     let null = |kind: DataType| cast(lit(datafusion::scalar::ScalarValue::Null), kind);
-    let weight = find(&schema, "weight").map_or_else(|_| null(DataType::Float64), |(column, _)| cast(column, DataType::Float64));
-    let segment = find(&schema, "segment").map_or_else(|_| null(DataType::Utf8), |(column, _)| cast(column, DataType::Utf8));
+    let weight =
+        find(&schema, "weight").map_or_else(|_| null(DataType::Float64), |(column, _)| cast(column, DataType::Float64));
+    let segment =
+        find(&schema, "segment").map_or_else(|_| null(DataType::Utf8), |(column, _)| cast(column, DataType::Utf8));
     columns.push(weight.alias("weight"));
     columns.push(segment.alias("segment"));
     for (index, check) in checks.iter().enumerate() {
@@ -74,7 +84,9 @@ pub(super) fn project(frame: DataFrame, table: &str, url: &str, checks: &[Check]
     }
     let explained = |error| explain(&error, Doing::Querying { table, url });
     let frame = match form {
-        TimeForm::Milliseconds => frame.filter(time.clone().gt_eq(lit(from_ms)).or(time.is_null())).map_err(explained)?,
+        TimeForm::Milliseconds => {
+            frame.filter(time.clone().gt_eq(lit(from_ms)).or(time.is_null())).map_err(explained)?
+        }
         TimeForm::Text => frame,
     };
     Ok(Projected { rows: frame.select(columns).map_err(explained)?, time: form })

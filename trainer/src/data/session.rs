@@ -97,7 +97,9 @@ fn locate(url: &str, base: &Path) -> Result<Url, DataError> {
 
 /// The environment's settings of clouds (`AWS_ACCESS_KEY_ID`, `GOOGLE_SERVICE_ACCOUNT`, …) by the names stores know.
 fn options_of_environment() -> impl Iterator<Item = (String, String)> {
-    let text = |(key, value): (std::ffi::OsString, std::ffi::OsString)| Some((key.into_string().ok()?, value.into_string().ok()?));
+    let text = |(key, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((key.into_string().ok()?, value.into_string().ok()?))
+    };
     let named = std::env::vars_os().filter_map(text).map(|(key, value)| (key.to_ascii_lowercase(), value));
     named.filter(|(key, _)| ["aws_", "google_", "azure_"].iter().any(|cloud| key.starts_with(cloud)))
 }
@@ -127,7 +129,9 @@ async fn format_of(
     }
     formats.sort_by(|a, b| a.0.cmp(&b.0));
     let Some((_, format, extension)) = formats.into_iter().next() else {
-        let why = format!("{seen} files were found there and none ends in .parquet, .csv, .jsonl, .ndjson or .json; check the path and the extension");
+        let why = format!(
+            "{seen} files were found there and none ends in .parquet, .csv, .jsonl, .ndjson or .json; check the path and the extension"
+        );
         return Err(DataError::AccessDenied { url: url.to_owned(), why });
     };
     if !place.path().ends_with('/') {

@@ -3,7 +3,9 @@
 use std::fs::{self, File};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray, TimestampMillisecondArray};
+use datafusion::arrow::array::{
+    ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray, TimestampMillisecondArray,
+};
 use parquet::arrow::ArrowWriter;
 use tempfile::TempDir;
 
@@ -101,7 +103,9 @@ async fn the_same_rows_in_any_format_have_one_digest() {
     let parquet = tempfile::tempdir().unwrap();
     write_parquet(&parquet.path().join("a.parquet"));
     let mut digests = Vec::new();
-    for (dir, url) in [(&csv, "a.csv".to_owned()), (&json, "sales".to_owned()), (&parquet, file_url(&parquet, "a.parquet"))] {
+    for (dir, url) in
+        [(&csv, "a.csv".to_owned()), (&json, "sales".to_owned()), (&parquet, file_url(&parquet, "a.parquet"))]
+    {
         let mut spec = spec(&url, SELECT);
         spec.checks = vec![Check::NullRatio { column: "user_id".to_owned(), max: 0.25 }];
         digests.push(read_at(&spec, dir, "2020-01-05T00:00:00Z").await.unwrap().report.digest);
@@ -126,7 +130,9 @@ fn write_parquet(path: &Path) {
         ("segment", Arc::new(StringArray::from(vec![Some("uk"), Some("fr"), None, Some("uk"), Some("uk")]))),
         ("number", Arc::new(Int32Array::from(vec![1, 2, 3, 4, 5]))),
     ];
-    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap();
+    let batch =
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
+            .unwrap();
     let properties = parquet::file::properties::WriterProperties::builder()
         .set_compression(parquet::basic::Compression::ZSTD(Default::default()))
         .build();
@@ -212,7 +218,12 @@ async fn limits_are_held_with_number_and_cure() {
         ("CheckFailed", vec![Check::NullRatio { column: "user_id".to_owned(), max: 0.1 }], "25.0 %", "10.0 %"),
         ("TooFewRows", vec![nullable.clone(), Check::MinRows(4)], "3 usable rows", "at least 4"),
         ("CheckFailed", vec![nullable.clone(), Check::Max { column: "weight".to_owned(), max: 1.5 }], "is 2", "1.5"),
-        ("CheckFailed", vec![nullable.clone(), Check::NullRatio { column: "segment".to_owned(), max: 0.2 }], "25.0 %", "segment"),
+        (
+            "CheckFailed",
+            vec![nullable.clone(), Check::NullRatio { column: "segment".to_owned(), max: 0.2 }],
+            "25.0 %",
+            "segment",
+        ),
     ];
     for (expected, checks, found, limit) in table {
         let mut spec = spec("a.csv", SELECT);
@@ -284,7 +295,11 @@ async fn a_query_that_never_ends_is_stopped() {
 #[tokio::test]
 async fn item_texts_are_elected() {
     let dir = dir_with("a.csv", CSV);
-    fs::write(dir.path().join("items.csv"), "code,description,range\na,cup,x\na,mug,\na,mug,x\nb,,\n,pan,y\nc, plate ,z\n").unwrap();
+    fs::write(
+        dir.path().join("items.csv"),
+        "code,description,range\na,cup,x\na,mug,\na,mug,x\nb,,\n,pan,y\nc, plate ,z\n",
+    )
+    .unwrap();
     let mut spec = spec("a.csv", SELECT);
     spec.checks = vec![Check::NullRatio { column: "user_id".to_owned(), max: 0.3 }];
     let sql = "SELECT code AS item_id, description, range FROM items";
@@ -301,10 +316,16 @@ async fn item_texts_are_elected() {
 #[tokio::test]
 async fn unknown_columns_are_sniffed() {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("a.csv"), "who,what,when,much,gift\n17850,85123A,2010-12-01 08:26:00,6,true\n,71053,2010-12-01 08:27:00,2,false\n").unwrap();
+    fs::write(
+        dir.path().join("a.csv"),
+        "who,what,when,much,gift\n17850,85123A,2010-12-01 08:26:00,6,true\n,71053,2010-12-01 08:27:00,2,false\n",
+    )
+    .unwrap();
     let columns = sniff(dir.path().join("a.csv").to_str().unwrap()).await.unwrap();
-    let found: Vec<(&str, SniffedKind, &str, usize)> =
-        columns.iter().map(|column| (column.name.as_str(), column.kind, column.sample.as_str(), column.distinct)).collect();
+    let found: Vec<(&str, SniffedKind, &str, usize)> = columns
+        .iter()
+        .map(|column| (column.name.as_str(), column.kind, column.sample.as_str(), column.distinct))
+        .collect();
     assert_eq!(found[0], ("who", SniffedKind::Number, "17850", 1));
     assert_eq!(found[1], ("what", SniffedKind::Text, "85123A", 2));
     assert_eq!((found[2].0, found[2].1, found[2].3), ("when", SniffedKind::Time, 2));

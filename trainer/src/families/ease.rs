@@ -131,7 +131,8 @@ fn factorize(matrix: MatMut<'_, f64>) -> Result<(), TrainError> {
     let scratch = factor::cholesky_in_place_scratch::<f64>(matrix.nrows(), par, faer::Spec::default());
     let mut memory = MemBuffer::new(scratch);
     let stack = MemStack::new(&mut memory);
-    let done = factor::cholesky_in_place(matrix, factor::LltRegularization::default(), par, stack, faer::Spec::default());
+    let done =
+        factor::cholesky_in_place(matrix, factor::LltRegularization::default(), par, stack, faer::Spec::default());
     done.map(|_| ()).map_err(|error| TrainError::Diverged {
         what: format!("the matrix of items cannot be factored ({error:?})"),
         cure: "raise regularization",

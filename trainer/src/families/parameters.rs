@@ -30,17 +30,28 @@ impl<'a> Parameters<'a> {
     }
 
     /// A number within a range.
-    pub(super) fn number(&self, key: &'static str, default: f64, range: RangeInclusive<f64>) -> Result<f64, TrainError> {
-        self.read(key, default, |text| text.parse().ok().filter(|x| range.contains(x)), || {
-            format!("a number from {} to {} (default {default})", range.start(), range.end())
-        })
+    pub(super) fn number(
+        &self,
+        key: &'static str,
+        default: f64,
+        range: RangeInclusive<f64>,
+    ) -> Result<f64, TrainError> {
+        self.read(
+            key,
+            default,
+            |text| text.parse().ok().filter(|x| range.contains(x)),
+            || format!("a number from {} to {} (default {default})", range.start(), range.end()),
+        )
     }
 
     /// A whole number within a range.
     pub(super) fn whole(&self, key: &'static str, default: u32, range: RangeInclusive<u32>) -> Result<u32, TrainError> {
-        self.read(key, default, |text| text.parse().ok().filter(|x| range.contains(x)), || {
-            format!("a whole number from {} to {} (default {default})", range.start(), range.end())
-        })
+        self.read(
+            key,
+            default,
+            |text| text.parse().ok().filter(|x| range.contains(x)),
+            || format!("a whole number from {} to {} (default {default})", range.start(), range.end()),
+        )
     }
 
     /// A duration, in milliseconds; longer than nothing.

@@ -63,7 +63,9 @@ fn digests(dir: &Path) -> BTreeMap<String, String> {
 #[test]
 fn the_same_plan_makes_the_same_bundle_byte_for_byte() {
     let two_tower = [("dim", "8"), ("epochs", "2"), ("batchSize", "256"), ("minUsers", "2")];
-    for (family, parameters) in [("popularity", &[][..]), ("ease", &[("regularization", "20")][..]), ("two-tower", &two_tower[..])] {
+    for (family, parameters) in
+        [("popularity", &[][..]), ("ease", &[("regularization", "20")][..]), ("two-tower", &two_tower[..])]
+    {
         let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let plan = plan(family, parameters);
         let first = go(&plan, one.path(), None);
@@ -92,7 +94,10 @@ fn a_bundle_loads_and_says_where_it_comes_from() {
     assert_eq!(evaluation.candidate.overall["recall@20"], bundle.manifest.metrics["recall@20"]);
     assert!(evaluation.champion.is_some() && evaluation.users > 100);
     // Users keep to their group, which popularity cannot know.
-    assert!(evaluation.candidate.overall["recall@10"] > 1.5 * evaluation.popularity.overall["recall@10"], "{evaluation:?}");
+    assert!(
+        evaluation.candidate.overall["recall@10"] > 1.5 * evaluation.popularity.overall["recall@10"],
+        "{evaluation:?}"
+    );
     assert_eq!(evaluation.candidate.by_segment.keys().collect::<Vec<_>>(), ["fr", "uk"]);
     assert_eq!(evaluation.protocol.data, "sha256:0");
     let provenance = &trained.provenance;
@@ -120,8 +125,10 @@ fn a_rejected_candidate_leaves_no_bundle() {
     let work = tempfile::tempdir().unwrap();
     // An older try's bundle does not survive either.
     go(&plan("popularity", &[]), work.path(), None);
-    let refuse = |evaluation: &Evaluation| Err(format!("recall@20 is {:.4}", evaluation.candidate.overall["recall@20"]));
-    let outcome = train(&plan("popularity", &[]), &data(), None, work.path(), &Silent, &CancelFlag::new(), &refuse).unwrap();
+    let refuse =
+        |evaluation: &Evaluation| Err(format!("recall@20 is {:.4}", evaluation.candidate.overall["recall@20"]));
+    let outcome =
+        train(&plan("popularity", &[]), &data(), None, work.path(), &Silent, &CancelFlag::new(), &refuse).unwrap();
     let Outcome::Rejected { evaluation, why } = outcome else { panic!("{outcome:?}") };
     assert!(why.starts_with("recall@20 is 0."), "{why}");
     assert_eq!(evaluation.candidate, evaluation.popularity);

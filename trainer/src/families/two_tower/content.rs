@@ -28,10 +28,18 @@ pub(super) struct Content {
 
 impl Content {
     /// `kept` are the data's items that the model knows, in the order of `items`.
-    pub(super) fn new(inputs: &Inputs<'_>, items: &Vocabulary, kept: &[u32], dim: usize, random: &mut ChaCha8Rng) -> Self {
+    pub(super) fn new(
+        inputs: &Inputs<'_>,
+        items: &Vocabulary,
+        kept: &[u32],
+        dim: usize,
+        random: &mut ChaCha8Rng,
+    ) -> Self {
         let mut content = Self { hashed: Vec::new(), numbers: Vec::new(), dim };
         for feature in &inputs.features.item {
-            let text = |item: &str| inputs.items.0.get(item).and_then(|texts: &BTreeMap<String, String>| texts.get(&feature.name));
+            let text = |item: &str| {
+                inputs.items.0.get(item).and_then(|texts: &BTreeMap<String, String>| texts.get(&feature.name))
+            };
             match &feature.kind {
                 ItemFeatureKind::Text { buckets } => {
                     let of = |item: &str| mean_of(text(item).map(|text| hashed_tokens(text, *buckets)));

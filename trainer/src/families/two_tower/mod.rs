@@ -11,7 +11,9 @@ mod softmax;
 mod table;
 mod towers;
 
-use fairway_model::{FeatureDefinitions, Interactions, ItemTexts, TwoTower, TwoTowerParts, UserFeatureKind, Vocabulary};
+use fairway_model::{
+    FeatureDefinitions, Interactions, ItemTexts, TwoTower, TwoTowerParts, UserFeatureKind, Vocabulary,
+};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -121,7 +123,10 @@ impl Learner {
         vectors.iter_mut().zip(&forward.content).for_each(|(vector, content)| *vector += content);
         let scored = softmax::loss_and_gradients(&forward.users, &vectors, settings.dim, settings.temperature, batch);
         if !scored.loss.is_finite() {
-            return Err(TrainError::Diverged { what: "the loss is not a number".to_owned(), cure: "lower learningRate" });
+            return Err(TrainError::Diverged {
+                what: "the loss is not a number".to_owned(),
+                cure: "lower learningRate",
+            });
         }
         let leaves = self.towers.backward(forward, &scored, settings.learning_rate * DENSE_RATE);
         let (history, segments) = split_columns(&leaves.users, settings.dim, self.segments.width());

@@ -79,7 +79,8 @@ fn without_features_it_learns_too() {
     let seen = [Seen { item: 0, time_ms: 0 }, Seen { item: sample::GROUPS, time_ms: 0 }];
     let found = scores(&model, &seen, None);
     let mean = |of_group: bool| {
-        let chosen = found.iter().enumerate().filter(|(item, _)| (*item as u32).is_multiple_of(sample::GROUPS) == of_group);
+        let chosen =
+            found.iter().enumerate().filter(|(item, _)| (*item as u32).is_multiple_of(sample::GROUPS) == of_group);
         let (n, sum) = chosen.fold((0.0, 0.0), |(n, sum), (_, score)| (n + 1.0, sum + score));
         sum / n
     };

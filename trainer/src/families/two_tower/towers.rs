@@ -63,7 +63,13 @@ pub(super) struct Leaves {
 impl Towers {
     /// Layers whose weights come from `random` alone. The user tower begins as the identity on the pooled history (plus
     /// noise) as far as `hidden` allows: x is relu(x) - relu(-x).
-    pub(super) fn new(dim: usize, segment_dim: usize, hidden: usize, content_width: usize, random: &mut ChaCha8Rng) -> Self {
+    pub(super) fn new(
+        dim: usize,
+        segment_dim: usize,
+        hidden: usize,
+        content_width: usize,
+        random: &mut ChaCha8Rng,
+    ) -> Self {
         let device = Device::flex().autodiff();
         let user_width = dim + segment_dim;
         let mut noise = |n: usize| (0..n).map(|_| random.random_range(-NOISE..=NOISE)).collect::<Vec<f32>>();
