@@ -47,7 +47,7 @@ pub enum Command {
     /// scored side by side on the same visits: frozen, monthly, calendar and managed (the manifests' own loop).
     Replay(Replay),
     /// Show what a running or stopped `fairway up` serves, and why
-    Status(Status),
+    Status(Place),
     /// Look into a registry
     #[command(subcommand)]
     Registry(Registry),
@@ -157,7 +157,7 @@ pub enum Run {
         timeout: fairway_api::values::Duration,
         /// Where
         #[command(flatten)]
-        state: StateArgument,
+        place: Place,
     },
     /// Wait for the end of a run; the exit code tells it
     Watch {
@@ -168,7 +168,7 @@ pub enum Run {
         timeout: fairway_api::values::Duration,
         /// Where
         #[command(flatten)]
-        state: StateArgument,
+        place: Place,
     },
     /// What was decided about a run, and its outcome
     Logs {
@@ -176,10 +176,7 @@ pub enum Run {
         name: String,
         /// Where
         #[command(flatten)]
-        state: StateArgument,
-        /// How to print
-        #[arg(long, value_enum, default_value_t)]
-        output: Output,
+        place: Place,
     },
     /// Cancel the active run
     Cancel {
@@ -187,7 +184,7 @@ pub enum Run {
         name: String,
         /// Where
         #[command(flatten)]
-        state: StateArgument,
+        place: Place,
     },
 }
 
@@ -211,9 +208,9 @@ pub struct Replay {
     pub output: Output,
 }
 
-/// See [`Command::Status`].
-#[derive(Debug, Args)]
-pub struct Status {
+/// Which `fairway up`, and how to print.
+#[derive(Clone, Debug, Args)]
+pub struct Place {
     /// Where
     #[command(flatten)]
     pub state: StateArgument,
@@ -283,13 +280,13 @@ pub enum Bundle {
 #[derive(Debug, Subcommand)]
 pub enum Rollout {
     /// Where the rollout stands
-    Status(Status),
+    Status(Place),
     /// Follow what happens until Ctrl-C
-    Watch(StateArgument),
+    Watch(Place),
     /// Freeze the weight; harm still rolls back
-    Pause(StateArgument),
+    Pause(Place),
     /// Go on after a pause
-    Resume(StateArgument),
+    Resume(Place),
     /// To the next step now
     Promote {
         /// All the way to everybody
@@ -300,12 +297,12 @@ pub enum Rollout {
         yes: bool,
         /// Where
         #[command(flatten)]
-        state: StateArgument,
+        place: Place,
     },
     /// Stable now; the version is barred until `retry`
-    Abort(StateArgument),
+    Abort(Place),
     /// Try the barred version again
-    Retry(StateArgument),
+    Retry(Place),
     /// Back to the version before
     Undo {
         /// This version instead
@@ -313,8 +310,8 @@ pub enum Rollout {
         to: Option<u64>,
         /// Where
         #[command(flatten)]
-        state: StateArgument,
+        place: Place,
     },
     /// How rollouts ended
-    History(Status),
+    History(Place),
 }

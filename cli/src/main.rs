@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod exit;
+mod live;
 mod output;
 mod replay;
 mod runtime;
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
 
 fn start_logging(verbose: u8) {
     let default = match verbose {
-        0 => "error",
+        0 => "error,fairway=warn",
         1 => "fairway=info,warn",
         _ => "debug",
     };

@@ -87,14 +87,18 @@ impl Story {
     /// The state folder cannot be written.
     pub fn prepare(self, state: &Path, clock: &Clock) -> Result<Prepared> {
         let folder = state.join("shop/transactions");
-        let is_new = !folder.exists();
         let mut shop = Shop::new(self.config.shop(), self.start())?;
-        let mut writer = TransactionWriter::open(&folder)?;
         let history = shop.history(self.config.spec.history_days);
-        if is_new {
-            writer.append(history)?;
-            writer.flush()?;
+        if !folder.exists() {
+            // Under another name first: a folder that is there is whole, whenever the process is killed.
+            let unfinished = state.join("shop/unfinished");
+            if unfinished.exists() {
+                std::fs::remove_dir_all(&unfinished).with_context(|| format!("removing {}", unfinished.display()))?;
+            }
+            TransactionWriter::open(&unfinished)?.append(history)?;
+            std::fs::rename(&unfinished, &folder).with_context(|| format!("creating {}", folder.display()))?;
         }
+        let writer = TransactionWriter::open(&folder)?;
         tracing::debug!(now = %clock.now(), "the shop opens");
         Ok(Prepared { config: self.config, shop, writer, work: state.join("story") })
     }

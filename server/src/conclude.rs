@@ -80,10 +80,10 @@ impl Router {
         if answer.reason == Reason::OptOut || loading {
             return;
         }
-        let lists = answer.compared.as_ref().map(|list| {
+        let lists = answer.compared.as_ref().map(|compared| {
             let (popular, _) = self.popular(visit, self.config.k_pairs);
             let popularity = popular.iter().map(|one| one.item).collect();
-            Box::new(Lists { stable: (arm.version, list.clone()), popularity, shadow: None })
+            Box::new(Lists { stable: compared.clone(), popularity, shadow: None })
         });
         let paired = lists.is_some();
         self.exposures.add(

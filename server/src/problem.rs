@@ -77,7 +77,7 @@ impl Problem {
 
     /// 500: a fault of the router itself.
     pub fn fault() -> Self {
-        let detail = "the fault was counted; try again";
+        let detail = "the fault is in the log; try again";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "fault", "the router failed", detail)
     }
 

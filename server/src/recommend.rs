@@ -59,8 +59,8 @@ pub(crate) struct Answer {
     pub(crate) version: u64,
     pub(crate) digest: u32,
     pub(crate) asked: Option<Asked>,
-    /// Stable's list for the comparison in pairs, which may be longer than the answer.
-    pub(crate) compared: Option<Vec<u32>>,
+    /// Stable (interned digest) and its list for the comparison in pairs, which may be longer than the answer.
+    pub(crate) compared: Option<(u32, Vec<u32>)>,
 }
 
 impl Router {
@@ -124,7 +124,8 @@ impl Router {
             Track::Holdback => return self.baseline(visit, Reason::Holdback),
             Track::Canary => (&plan.canary, true),
             Track::Stable if plan.route.serve_baseline => {
-                return self.baseline(visit, Reason::ServingBaseline);
+                let compared = self.unshown(visit).await;
+                return Answer { compared, ..self.baseline(visit, Reason::ServingBaseline) };
             }
             Track::Stable => (&plan.stable, plan.route.stable.is_some()),
         };
@@ -149,6 +150,17 @@ impl Router {
                 self.fall_back(visit, reason, Some(asked)).await
             }
         }
+    }
+
+    /// Stable's list while the baseline is shown in its place: without it, nobody would see stable recover.
+    async fn unshown(&self, visit: &Visit) -> Option<(u32, Vec<u32>)> {
+        let stable = visit.plan.stable.as_ref()?;
+        let items = self.ask(visit, stable).await.0.ok()?;
+        Some((stable.version, self.comparable(&items)))
+    }
+
+    fn comparable(&self, items: &[Ranked]) -> Vec<u32> {
+        items.iter().take(self.config.k_pairs).map(|one| one.item).collect()
     }
 
     /// What the user gets when the assigned version has no answer.
@@ -195,7 +207,7 @@ impl Router {
         asked: Option<Asked>,
     ) -> Answer {
         let paired = visit.assignment.track == Track::Stable && served_by == Rung::Assigned;
-        let compared = paired.then(|| items.iter().take(self.config.k_pairs).map(|one| one.item).collect());
+        let compared = paired.then(|| (served.version, self.comparable(&items)));
         items.truncate(visit.k);
         let (version, digest) = (served.target.version, served.version);
         Answer { items, served_by, reason, version, digest, asked, compared }

@@ -243,14 +243,12 @@ impl Inner {
 
     fn of_generation(&mut self, generation: u64) -> Option<&mut Counts> {
         let window = if self.open.generation == generation {
-            Some(&mut self.open)
+            &mut self.open
         } else {
-            self.closed.iter_mut().rev().find(|window| window.generation == generation)
+            self.closed.iter_mut().rev().find(|window| window.generation == generation)?
         };
-        window.map(|window| {
-            window.touched = true;
-            window
-        })
+        window.touched = true;
+        Some(window)
     }
 }
 

@@ -99,14 +99,23 @@ fn consumed(judged: &dyn Recommender, split: &Split) -> fairway_wire::FeaturePro
     feature
 }
 
+/// What one thread reuses from request to request.
+#[derive(Default)]
+struct Buffers {
+    scores: Vec<f32>,
+    excluded: Vec<bool>,
+    seen: Vec<Seen>,
+    best: Vec<(u32, f32)>,
+}
+
 /// The requests of the holdout's visits, in the order of time.
 fn requests(judged: &dyn Recommender, data: &Interactions, split: &Split, seed: u64) -> Vec<Request> {
     let by_user = by_user(data);
     let visits = visits(data, &by_user, split.cutoff_ms, seed);
     let to_model = items_of_model(judged, split);
     let n = judged.items().len();
-    let buffers = || (vec![0.0_f32; n], vec![false; n], Vec::new(), Vec::new());
-    let ask = |(scores, excluded, seen, best): &mut (Vec<f32>, Vec<bool>, Vec<Seen>, Vec<(u32, f32)>), &row: &u32| {
+    let buffers = || Buffers { scores: vec![0.0; n], excluded: vec![false; n], ..Buffers::default() };
+    let ask = |Buffers { scores, excluded, seen, best }: &mut Buffers, &row: &u32| {
         let (user, now_ms) = (data.user[row as usize], data.time_ms[row as usize]);
         let rows = by_user.rows(user);
         let before = rows.partition_point(|&row| data.time_ms[row as usize] < now_ms);

@@ -12,7 +12,7 @@ use crate::exit::{Code, Invalid};
 pub async fn run(init: Init) -> Result<Code> {
     let columns = fairway_trainer::sniff(&init.data).await.map_err(|error| Invalid(error.to_string()))?;
     let columns: Vec<fairway_api::init::Column> = columns.into_iter().map(column).collect();
-    let text = fairway_api::init::manifest(&columns, &init.data, &init.name);
+    let text = fairway_api::init::manifest(&columns, &anywhere(&init.data)?, &init.name);
     let Some(path) = init.out else {
         print!("{text}");
         return Ok(Code::Done);
@@ -23,6 +23,14 @@ pub async fn run(init: Init) -> Result<Code> {
     std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
     eprintln!("wrote {}; check what its comments ask, then: fairway validate {0}", path.display());
     Ok(Code::Done)
+}
+
+/// A manifest's relative paths start at its own folder, this command's at the one it runs in.
+fn anywhere(data: &str) -> Result<String> {
+    if data.contains("://") {
+        return Ok(data.to_owned());
+    }
+    Ok(std::path::absolute(data).with_context(|| format!("the path {data}"))?.display().to_string())
 }
 
 fn column(column: fairway_trainer::SniffedColumn) -> fairway_api::init::Column {

@@ -12,9 +12,10 @@ use serde_json::json;
 
 use super::state::StateFolder;
 use super::status;
-use crate::args::{Rollout, StateArgument, Status};
+use crate::args::{Place, Rollout, StateArgument};
 use crate::exit::{Code, Invalid};
-use crate::output::{self, table};
+use crate::output::{self, Output, table};
+use crate::runtime::Line;
 
 /// Runs a verb.
 ///
@@ -22,25 +23,25 @@ use crate::output::{self, table};
 /// Nothing runs, or it refused.
 pub async fn run(rollout: Rollout) -> Result<Code> {
     match rollout {
-        Rollout::Status(status) => status::run(status).await,
-        Rollout::History(status) => history(status).await,
-        Rollout::Watch(state) => watch(&state).await,
-        Rollout::Pause(state) => send(&state, RolloutRequest::Pause).await,
-        Rollout::Resume(state) => send(&state, RolloutRequest::Resume).await,
-        Rollout::Abort(state) => send(&state, RolloutRequest::Abort).await,
-        Rollout::Retry(state) => send(&state, RolloutRequest::Retry).await,
-        Rollout::Promote { full, yes, state } => {
+        Rollout::Status(place) => status::run(place).await,
+        Rollout::History(place) => history(&place).await,
+        Rollout::Watch(place) => watch(&place).await,
+        Rollout::Pause(place) => send(&place, RolloutRequest::Pause).await,
+        Rollout::Resume(place) => send(&place, RolloutRequest::Resume).await,
+        Rollout::Abort(place) => send(&place, RolloutRequest::Abort).await,
+        Rollout::Retry(place) => send(&place, RolloutRequest::Retry).await,
+        Rollout::Promote { full, yes, place } => {
             if full && !yes {
                 confirm("this sends all users to the candidate without further evidence")?;
             }
-            send(&state, RolloutRequest::Promote { full }).await
+            send(&place, RolloutRequest::Promote { full }).await
         }
-        Rollout::Undo { to, state } => {
+        Rollout::Undo { to, place } => {
             let to = match to {
-                Some(number) => Some(target(&state, number).await?),
+                Some(number) => Some(target(&place.state, number).await?),
                 None => None,
             };
-            send(&state, RolloutRequest::Undo { to }).await
+            send(&place, RolloutRequest::Undo { to }).await
         }
     }
 }
@@ -62,25 +63,20 @@ fn confirm(what: &str) -> Result<()> {
     if line.trim() == "yes" { Ok(()) } else { bail!(Invalid("nothing was changed".to_owned())) }
 }
 
-async fn send(state: &StateArgument, request: RolloutRequest) -> Result<Code> {
+async fn send(place: &Place, request: RolloutRequest) -> Result<Code> {
     let who = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
     let mut body = serde_json::to_value(&request)?;
     body["who"] = json!(who);
-    let reasons = StateFolder::find(state)?.send(reqwest::Method::POST, "/admin/rollout", Some(body)).await?;
-    let mut code = Code::Done;
-    for reason in reasons {
-        if reason.code.starts_with("NothingTo") {
-            code = Code::Invalid;
-        }
-        println!("{}: {}", reason.code, reason.message);
-    }
-    Ok(code)
+    let reasons = StateFolder::find(&place.state)?.send(reqwest::Method::POST, "/admin/rollout", Some(body)).await?;
+    let had_nothing_to_do = reasons.iter().any(|reason| reason.code.starts_with("NothingTo"));
+    place.output.print(&json!({"reasons": reasons}), |_| output::reasons(&reasons))?;
+    Ok(if had_nothing_to_do { Code::Invalid } else { Code::Done })
 }
 
-async fn history(status: Status) -> Result<Code> {
-    let report = status::report(&StateFolder::find(&status.state)?).await?;
+async fn history(place: &Place) -> Result<Code> {
+    let report = status::report(&StateFolder::find(&place.state)?).await?;
     let history: Vec<Ended> = serde_json::from_value(report["history"].clone()).unwrap_or_default();
-    status.output.print(&history, |history| {
+    place.output.print(&history, |history| {
         let rows = history.iter().rev().map(|ended| {
             let result = match ended.result {
                 RolloutResult::Promoted => "promoted",
@@ -101,28 +97,25 @@ async fn history(status: Status) -> Result<Code> {
     Ok(Code::Done)
 }
 
-/// Prints new events until Ctrl-C or until the process ends.
-async fn watch(state: &StateArgument) -> Result<Code> {
-    let folder = StateFolder::find(state)?;
-    let mut printed = 0;
+/// Prints new events until Ctrl-C or until the process ends; as JSON, one object a line.
+async fn watch(place: &Place) -> Result<Code> {
+    let folder = StateFolder::find(&place.state)?;
+    let mut last = None;
     while let Some(live) = folder.live().await {
-        let events = live["events"].as_array().cloned().unwrap_or_default();
-        for event in events.iter().skip(printed) {
-            let word = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
-            println!(
-                "{}  {:<8} {}",
-                word("time").chars().take(19).collect::<String>().replace('T', " "),
-                word("about"),
-                word("message")
-            );
+        let events: Vec<Line> = serde_json::from_value(live["events"].clone())?;
+        for event in events.iter().filter(|event| last.is_none_or(|last| event.number > last)) {
+            match place.output {
+                Output::Table => println!("{event}"),
+                Output::Json => println!("{}", serde_json::to_string(event)?),
+            }
         }
-        printed = events.len().max(printed);
+        last = events.last().map(|event| event.number).max(last);
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(500)) => {}
             _ = tokio::signal::ctrl_c() => return Ok(Code::Done),
         }
     }
-    if printed == 0 {
+    if last.is_none() {
         bail!("nothing runs there: start it with `fairway up`");
     }
     Ok(Code::Done)

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::state::StateFolder;
-use crate::args::Status;
+use crate::args::Place;
 use crate::exit::Code;
 use crate::output::table;
 use crate::runtime::stored_report;
@@ -13,10 +13,10 @@ use crate::runtime::stored_report;
 ///
 /// # Errors
 /// There is no state, or the bucket cannot be read.
-pub async fn run(status: Status) -> Result<Code> {
-    let folder = StateFolder::find(&status.state)?;
+pub async fn run(place: Place) -> Result<Code> {
+    let folder = StateFolder::find(&place.state)?;
     let report = report(&folder).await?;
-    status.output.print(&report, draw)?;
+    place.output.print(&report, draw)?;
     Ok(Code::Done)
 }
 

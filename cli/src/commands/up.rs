@@ -17,8 +17,8 @@ use super::state::{Identity, Reach, StateFolder};
 use super::validate;
 use crate::args::Up;
 use crate::exit::{Code, Invalid};
-use crate::output;
-use crate::runtime::{AdminState, Clock, Journal, Runtime, Spec, routes};
+use crate::live;
+use crate::runtime::{AdminState, Clock, Runtime, Spec, routes};
 use crate::story::{self, Story};
 
 /// The loop looks at least this often, in real time.
@@ -31,7 +31,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub async fn run(up: Up) -> Result<Code> {
     let state = absolute(&up.state.clone().unwrap_or_else(|| default_state(&up.path)))?;
     let manifests = load(&up, &state)?;
-    let base = absolute(if up.path.is_dir() { &up.path } else { up.path.parent().unwrap_or(Path::new(".")) })?;
+    let base = folder_of(&up.path)?;
     std::fs::create_dir_all(&state).with_context(|| format!("creating {}", state.display()))?;
     let lock = StateLock::take(&state)?;
     let default_registry = format!("file://{}", state.join("registry").display());
@@ -66,7 +66,8 @@ pub async fn run(up: Up) -> Result<Code> {
         tokio::spawn(fairway_server::serve_admin(listeners.1, runtime.router().clone(), routes(admin), stop.clone())),
     ];
     greet(&up, &spec, &reach, &state);
-    let telling = tokio::spawn(tell(journal, stop.clone()));
+    let closed = CancellationToken::new();
+    let showing = tokio::spawn(live::show(journal, runtime.meter().clone(), closed.clone()));
     let playing = story.map(|story| {
         let stage = story::Stage {
             public: reach.public.clone(),
@@ -84,7 +85,8 @@ pub async fn run(up: Up) -> Result<Code> {
         server.await?.context("serving")?;
     }
     runtime.close().await?;
-    telling.await?;
+    closed.cancel();
+    showing.await?;
     folder.forget_reach();
     drop(lock);
     outcome
@@ -161,6 +163,13 @@ fn default_state(manifests: &Path) -> PathBuf {
     Path::new(".fairway").join(name)
 }
 
+/// The folder that relative URLs in the manifests start from.
+fn folder_of(manifests: &Path) -> Result<PathBuf> {
+    let path = absolute(manifests)?;
+    let parent = if path.is_dir() { None } else { path.parent().map(Path::to_owned) };
+    Ok(parent.unwrap_or(path))
+}
+
 fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("the path {}", path.display()))
 }
@@ -199,30 +208,6 @@ fn greet(up: &Up, spec: &Spec, reach: &Reach, state: &Path) {
     eprintln!("  state      {}", state.display());
 }
 
-/// Prints events as they happen.
-async fn tell(journal: Journal, stop: CancellationToken) {
-    let mut live = journal.subscribe();
-    for line in journal.lines() {
-        print_line(&line);
-    }
-    loop {
-        let line = tokio::select! {
-            biased;
-            line = live.recv() => line,
-            () = stop.cancelled() => return,
-        };
-        match line {
-            Ok(line) => print_line(&line),
-            Err(tokio::sync::broadcast::error::RecvError::Lagged(n)) => eprintln!("({n} events are not shown)"),
-            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
-        }
-    }
-}
-
-fn print_line(line: &crate::runtime::Line) {
-    eprintln!("{}  {:<8} {}", output::time(line.time), line.about, line.message);
-}
-
 /// Two processes on one state folder would fight; the lock is the kernel's and goes with the process.
 struct StateLock(#[allow(dead_code, reason = "held, not read")] std::fs::File);
 
@@ -237,5 +222,28 @@ impl StateLock {
             );
         }
         Ok(Self(file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The whole loop in this process, by real HTTP: trained, drifted, trained again, promoted, and twice taken back.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_quickstart_goes_as_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let free = || "127.0.0.1:0".parse().unwrap();
+        let up = Up {
+            path: Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/quickstart"),
+            state: Some(folder.path().join("state")),
+            listen: free(),
+            admin: free(),
+            speed: None,
+            once: true,
+            no_story: false,
+            variables: Vec::new(),
+        };
+        assert_eq!(run(up).await.unwrap(), Code::Done);
     }
 }

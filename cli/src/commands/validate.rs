@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use fairway_api::{ManifestError, Manifests};
+use fairway_api::{FieldError, ManifestError, Manifests};
 use serde::Serialize;
 
 use crate::args::Validate;
 use crate::exit::{Code, Invalid};
+use crate::story::Story;
 
 #[derive(Serialize)]
 struct Checked {
@@ -63,6 +64,7 @@ pub fn load(path: &Path, variables: &BTreeMap<String, String>) -> Result<Manifes
 fn load_quietly(path: &Path, variables: &BTreeMap<String, String>) -> Result<Manifests> {
     let manifests = fairway_api::load_dir_with(path, variables).map_err(|errors| invalid(&errors))?;
     check_policies(&manifests)?;
+    Story::find(&manifests)?;
     Ok(manifests)
 }
 
@@ -72,6 +74,11 @@ fn check_policies(manifests: &Manifests) -> Result<()> {
     for model in manifests.models.values() {
         if let Err(fields) = model.value.spec.policy() {
             errors.extend(fields.into_iter().map(|field| model.error(field)));
+        }
+        let Some(builtin) = &model.value.spec.trainer.builtin else { continue };
+        if let Err(error) = fairway_trainer::families::check(builtin.family.name(), &builtin.parameters) {
+            let (field, problem) = ("spec.trainer.builtin".to_owned(), error.to_string());
+            errors.push(model.error(FieldError { field, problem, help: String::new() }));
         }
     }
     for (key, endpoint) in &manifests.endpoints {

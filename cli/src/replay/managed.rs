@@ -12,12 +12,24 @@ use fairway_wire::{Context as Moment, Event, RecommendRequest};
 use jiff::Timestamp;
 
 use super::{K, Months, Policy, Visit};
-use crate::runtime::{Clock, Runtime, Spec};
+use crate::runtime::{Clock, Line, Runtime, Spec};
 
 /// Without visits the loop looks this often.
 const LOOK_EVERY: Duration = Duration::from_secs(6 * 3_600);
 /// Histories are scored whole.
 const HISTORY_MAX: usize = 100_000;
+
+/// Events that tell why it trained, promoted and took back.
+const TOLD: [&str; 8] = [
+    "RunStarted",
+    "Rejected",
+    "Failed",
+    "Promoted",
+    "FirstVersion",
+    "RolledBack",
+    "ServingBaseline",
+    "ServingChampion",
+];
 
 /// Replays the visits from `from` on through the loop.
 ///
@@ -42,13 +54,21 @@ pub async fn run_managed(
         visit.items.iter().map(move |item| (rows.users.name(visit.user), rows.items.name(*item), visit.time, segment))
     }));
     runtime.settle().await?;
-    let mut months = Months::default();
+    let (mut months, mut told) = (Months::default(), Vec::new());
     for visit in visits.iter().skip_while(|visit| visit.time < from) {
         advance(&mut runtime, &clock, visit.time).await?;
         serve(&runtime, rows, visit, &mut months).await?;
+        listen(&runtime, &mut told);
     }
     advance(&mut runtime, &clock, to).await?;
-    Ok(policy(&runtime, months))
+    listen(&runtime, &mut told);
+    Ok(policy(&runtime, told, months))
+}
+
+/// Takes in what the journal says since the last time; it keeps only the newest lines itself.
+fn listen(runtime: &Runtime, told: &mut Vec<Line>) {
+    let last = told.last().map_or(0, |line| line.number);
+    told.extend(runtime.journal().lines().into_iter().filter(|line| line.number > last));
 }
 
 async fn advance(runtime: &mut Runtime, clock: &Clock, to: Timestamp) -> Result<()> {
@@ -90,23 +110,12 @@ async fn serve(runtime: &Runtime, rows: &Interactions, visit: &Visit, months: &m
     Ok(())
 }
 
-fn policy(runtime: &Runtime, months: Months) -> Policy {
+fn policy(runtime: &Runtime, lines: Vec<Line>, months: Months) -> Policy {
     let history = &runtime.endpoint_status().history;
     let count = |result: RolloutResult| history.iter().filter(|ended| ended.result == result).count();
-    let told = [
-        "RunStarted",
-        "Rejected",
-        "Failed",
-        "Promoted",
-        "FirstVersion",
-        "RolledBack",
-        "ServingBaseline",
-        "ServingChampion",
-    ];
-    let lines = runtime.journal().lines();
     let reasons = lines
         .iter()
-        .filter(|line| told.contains(&line.code.as_str()))
+        .filter(|line| TOLD.contains(&line.code.as_str()))
         .map(|line| format!("{} {}", &line.time.to_string()[..10], line.message))
         .collect();
     Policy {

@@ -58,6 +58,12 @@ impl Clock {
         }
     }
 
+    /// How much of this clock's time passes while real work takes `real`: what limits computing is stretched by it, since
+    /// a faster clock makes no faster processor.
+    pub fn stretch(&self, real: Duration) -> Duration {
+        real.mul_f64(self.speed().max(1.0))
+    }
+
     /// The clock as the server takes it.
     pub fn for_server(&self) -> fairway_server::Clock {
         let clock = self.clone();

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use fairway_core::endpoint::EndpointEffect;
-use fairway_core::model::{ModelEffect, RunEnd};
+use fairway_core::model::ModelEffect;
 use fairway_registry::Error as RegistryError;
 use fairway_wire::{Target, Window};
 use jiff::Timestamp;
@@ -16,7 +16,9 @@ use super::training::Training;
 pub(super) const ACTOR: &str = "fairway";
 const SNAPSHOT_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
 const ROLLUP_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+/// Decisions go to the bucket when so many wait, or after so long.
 const DECISIONS_MIN: usize = 20_000;
+const DECISIONS_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
 
 impl Runtime {
     pub(super) async fn carry_out_endpoint(&mut self, effect: &EndpointEffect, now: Timestamp) -> Result<()> {
@@ -77,17 +79,10 @@ impl Runtime {
             gates: self.spec.model_policy.gates.clone(),
             clock: self.clock.clone(),
             journal: self.journal.clone(),
+            meter: self.meter.clone(),
         };
         self.training = Some(Training::start(start).await?);
         Ok(())
-    }
-
-    /// The end of the active run, once it is over.
-    pub(super) async fn collect_training(&mut self) -> Option<RunEnd> {
-        let training = self.training.as_mut()?;
-        let end = training.poll().await?;
-        self.training = None;
-        Some(end)
     }
 
     /// Rolls windows up into the bucket, writes decisions and snapshots. A failure here is told and tried again: people
@@ -116,7 +111,9 @@ impl Runtime {
             let bytes = serde_json::to_vec(&window)?;
             self.endpoint_log.put_window(&key, bytes.into()).await.context("storing a window")?;
         }
-        if self.router.decisions_waiting() >= DECISIONS_MIN {
+        let are_late = self.upkeep.decided.elapsed() >= DECISIONS_EVERY;
+        if self.router.decisions_waiting() >= DECISIONS_MIN || are_late {
+            self.upkeep.decided = Instant::now();
             self.flush_decisions(now).await?;
         }
         Ok(())

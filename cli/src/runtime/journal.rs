@@ -5,16 +5,18 @@ use std::sync::{Arc, Mutex};
 
 use fairway_core::Reason;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 /// One event.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Line {
+    /// Its number in this process, from 1.
+    pub number: u64,
     /// When, by the runtime's clock.
     pub time: Timestamp,
-    /// What it is about: `train`, `rollout`, `serve`, `drift`, `hold`.
-    pub about: &'static str,
+    /// What it is about: `train`, `data`, `drift`, `hold`, `rollout`, `serve`.
+    pub about: String,
     /// The reason's code.
     pub code: String,
     /// The sentence.
@@ -31,6 +33,8 @@ pub struct Journal {
 #[derive(Default)]
 struct Kept {
     lines: VecDeque<Line>,
+    /// Number of the last line.
+    last: u64,
     /// The last message of each lasting fact, so that it is said once and not at every look.
     said: BTreeMap<&'static str, String>,
 }
@@ -83,8 +87,9 @@ impl Journal {
     /// Notes one event.
     pub fn add(&self, time: Timestamp, about: &'static str, code: &str, message: String) {
         tracing::info!(about, code, "{message}");
-        let line = Line { time, about, code: code.to_owned(), message };
         let mut kept = self.inner.lock().expect("no panic while it is held");
+        kept.last += 1;
+        let line = Line { number: kept.last, time, about: about.to_owned(), code: code.to_owned(), message };
         kept.lines.push_back(line.clone());
         if kept.lines.len() > KEPT {
             kept.lines.pop_front();
@@ -105,13 +110,22 @@ impl Journal {
     }
 }
 
+impl std::fmt::Display for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}  {:<8} {}", crate::output::time(self.time), self.about, self.message)
+    }
+}
+
+/// Reasons for which data are refused, as `fairway-trainer` names them.
+const DATA: [&str; 6] = ["DataStale", "TooFewRows", "ColumnMissing", "SqlInvalid", "AccessDenied", "CheckFailed"];
+
 fn about(code: &str) -> &'static str {
     match code {
         "RunStarted" | "Registered" | "Rejected" | "Failed" | "Cancelled" | "First" => "train",
         "Drift" | "Degradation" | "MaxAge" => "drift",
         "Cooldown" | "BudgetSpent" | "BreakerOpen" | "RolloutActive" | "RunActive" => "hold",
         "FirstVersion" | "ServingBaseline" | "ServingChampion" | "NoVersion" | "Loading" => "serve",
-        code if code.starts_with("Data") || code.starts_with("TooFew") || code.starts_with("Column") => "data",
+        code if DATA.contains(&code) => "data",
         _ => "rollout",
     }
 }

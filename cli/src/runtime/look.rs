@@ -1,7 +1,7 @@
 //! One look: observe, decide, store the plan, carry it out. Called again and again by `up`, and between visits by
 //! `replay`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::training::Training;
 use super::versions::Versions;
-use super::{Clock, Journal, Spec};
+use super::{Clock, Journal, Meter, Spec};
 
 /// What people ask of a running loop, with the place for the answer.
 pub enum Command {
@@ -63,35 +63,43 @@ pub struct Runtime {
     pub(super) router: Arc<Router>,
     pub(super) clock: Clock,
     pub(super) journal: Journal,
+    pub(super) meter: Meter,
     pub(super) work: PathBuf,
     pub(super) versions: Versions,
     pub(super) training: Option<Training>,
-    pub(super) model: Kept<ModelStatus>,
-    pub(super) endpoint: Kept<EndpointStatus>,
+    pub(super) model: Kept<ModelEffect, ModelStatus>,
+    pub(super) endpoint: Kept<EndpointEffect, EndpointStatus>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) rollup: Option<Window>,
     pub(super) upkeep: Upkeep,
 }
 
-/// A loop's status and where its log stands.
-pub(super) struct Kept<Status> {
+/// A loop's status, where its log stands, and what a bucket that failed has left undone.
+pub(super) struct Kept<Effect, Status> {
     pub(super) status: Status,
     pub(super) seq: u64,
+    /// Windows that no stored plan has taken in yet.
+    pub(super) unread: Vec<Window>,
+    /// Effects of the last stored plan that are still to be carried out, in order.
+    pub(super) undone: VecDeque<Effect>,
     pub(super) said: Vec<String>,
     pub(super) conditions: Vec<Condition>,
-    pub(super) stored: Instant,
+    pub(super) stored: Option<Instant>,
 }
 
 /// When the slow housekeeping last ran, in real time.
 pub(super) struct Upkeep {
     pub(super) snapshot: Instant,
     pub(super) rollup: Instant,
+    pub(super) decided: Instant,
     /// Files of decisions written so far.
     pub(super) decisions: u64,
 }
 
 /// Without effects or news a plan is stored this often, so that a crash loses little evidence.
 const STORE_EVERY: Duration = Duration::from_secs(2);
+/// Most windows that wait for a bucket that fails; the oldest go.
+const UNREAD_MAX: usize = 10_000;
 /// Longest wait for a router to hear from us before it drops the canary by itself, in real time.
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -102,25 +110,47 @@ impl Runtime {
     /// The bucket cannot be read or written.
     pub async fn look(&mut self) -> Result<Timestamp> {
         let now = self.clock.now();
-        let windows = self.router.take_windows();
+        self.carry_out(now).await?;
+        let fresh = self.router.take_windows();
+        self.endpoint.take_in(&fresh);
+        self.model.take_in(&fresh);
+        self.housekeeping(now, &fresh).await?;
         let (rollout_requests, model_requests, answers) = self.take_commands();
         let registered = self.model_log.head().await.context("reading the registry")?.map(|entry| entry.state);
         self.versions.collect(&self.router).await;
         let wanted = self.wanted(registered.as_ref());
 
-        let endpoint = self.decide_endpoint(now, &windows, wanted.as_ref(), &rollout_requests);
-        self.keep_endpoint(now, &windows, wanted.clone(), &endpoint).await?;
-        let run_end = self.collect_training().await;
-        let model = self.decide_model(now, &windows, wanted.as_ref(), run_end.as_ref(), &model_requests);
-        self.keep_model(now, &windows, wanted, &model).await?;
+        let endpoint = self.decide_endpoint(now, wanted.as_ref(), &rollout_requests);
+        self.keep_endpoint(now, wanted.clone(), &endpoint).await?;
+        self.carry_out(now).await?;
+        let run_end = match &mut self.training {
+            Some(training) => training.poll().await,
+            None => None,
+        };
+        let model = self.decide_model(now, wanted.as_ref(), run_end.as_ref(), &model_requests);
+        self.keep_model(now, wanted, &model, run_end.is_some()).await?;
+        self.carry_out(now).await?;
 
         for answer in answers {
             let reasons = endpoint.reasons.iter().chain(&model.reasons).cloned().collect();
             // Whoever asked may have gone.
             let _ = answer.send(reasons);
         }
-        self.housekeeping(now, &windows).await?;
         Ok(endpoint.next_look.min(model.next_look))
+    }
+
+    /// Carries out what the last plans say. Nothing new is decided before it is done, so that a plan is either carried
+    /// out whole or the last one in the bucket.
+    async fn carry_out(&mut self, now: Timestamp) -> Result<()> {
+        while let Some(effect) = self.endpoint.undone.front().cloned() {
+            self.carry_out_endpoint(&effect, now).await?;
+            self.endpoint.undone.pop_front();
+        }
+        while let Some(effect) = self.model.undone.front().cloned() {
+            self.carry_out_model(&effect, now).await?;
+            self.model.undone.pop_front();
+        }
+        Ok(())
     }
 
     fn take_commands(
@@ -128,6 +158,14 @@ impl Runtime {
     ) -> (Vec<(String, RolloutRequest)>, Vec<ModelRequest>, Vec<oneshot::Sender<Vec<Reason>>>) {
         let (mut rollout, mut model, mut answers) = (Vec::new(), Vec::new(), Vec::new());
         while let Ok(command) = self.commands.try_recv() {
+            let command = match self.refused(command) {
+                Ok(command) => command,
+                Err((answer, reason)) => {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(vec![reason]);
+                    continue;
+                }
+            };
             match command {
                 Command::Rollout { who, request, answer } => {
                     rollout.push((who, request));
@@ -140,6 +178,19 @@ impl Runtime {
             }
         }
         (rollout, model, answers)
+    }
+
+    /// Names come from outside and go into the bucket's paths.
+    fn refused(&self, command: Command) -> Result<Command, (oneshot::Sender<Vec<Reason>>, Reason)> {
+        match command {
+            Command::Model { request: ModelRequest::Start { name, reason, force }, answer } => {
+                match self.model_log.run(&name) {
+                    Ok(_) => Ok(Command::Model { request: ModelRequest::Start { name, reason, force }, answer }),
+                    Err(error) => Err((answer, Reason::new("InvalidName", error.to_string()))),
+                }
+            }
+            command => Ok(command),
+        }
     }
 
     /// What the endpoint's reference stands for now. `@challenger` falls back to the champion while there is none.
@@ -158,20 +209,19 @@ impl Runtime {
     }
 
     pub(super) fn lease(&self) -> Duration {
-        LEASE.mul_f64(self.clock.speed().max(1.0))
+        self.clock.stretch(LEASE)
     }
 
     fn decide_endpoint(
         &self,
         now: Timestamp,
-        windows: &[Window],
         wanted: Option<&Target>,
         requests: &[(String, RolloutRequest)],
     ) -> Plan<EndpointEffect, EndpointStatus> {
         let ready: BTreeSet<String> = self.versions.ready();
         let observed = EndpointObserved {
             status: &self.endpoint.status,
-            windows,
+            windows: &self.endpoint.unread,
             wanted,
             ready: &ready,
             broken: self.versions.broken(),
@@ -185,7 +235,6 @@ impl Runtime {
     fn decide_model(
         &self,
         now: Timestamp,
-        windows: &[Window],
         wanted: Option<&Target>,
         run_end: Option<&model::RunEnd>,
         requests: &[ModelRequest],
@@ -208,7 +257,7 @@ impl Runtime {
             candidate_waiting,
             rollout_active: status.rollout.is_some() || status.bake.is_some(),
             ended_rollouts: &ended,
-            windows,
+            windows: &self.model.unread,
             run_end,
             requests,
         };
@@ -219,46 +268,44 @@ impl Runtime {
     async fn keep_endpoint(
         &mut self,
         now: Timestamp,
-        windows: &[Window],
         wanted: Option<Target>,
         plan: &Plan<EndpointEffect, EndpointStatus>,
     ) -> Result<()> {
-        let is_news = self.endpoint.is_news(&plan.reasons, plan.effects.iter().any(endpoint_effect_matters));
-        if is_news || self.endpoint.is_due(plan.status != self.endpoint.status) {
+        if self.endpoint.must_store(plan, plan.effects.iter().any(endpoint_effect_matters)) {
+            let stored = self.endpoint.to_store(now, wanted, plan);
+            self.endpoint_log
+                .append_plan(self.endpoint.seq + 1, &stored)
+                .await
+                .context("storing the endpoint's plan (does another process serve it from the same registry?)")?;
             self.endpoint.seq += 1;
-            let stored = Stored { time: now, windows: names(windows), wanted, plan: plan.clone() };
-            self.endpoint_log.append_plan(self.endpoint.seq, &stored).await.context("storing the endpoint's plan")?;
-            self.endpoint.stored = Instant::now();
+            self.endpoint.stored = Some(Instant::now());
         }
-        self.endpoint.status = plan.status.clone();
-        self.endpoint.conditions = plan.conditions.clone();
+        self.endpoint.adopt(plan);
         self.journal.note(now, "endpoint", &plan.reasons);
-        for effect in &plan.effects {
-            self.carry_out_endpoint(effect, now).await?;
-        }
         Ok(())
     }
 
     async fn keep_model(
         &mut self,
         now: Timestamp,
-        windows: &[Window],
         wanted: Option<Target>,
         plan: &Plan<ModelEffect, ModelStatus>,
+        run_has_ended: bool,
     ) -> Result<()> {
-        let is_news = self.model.is_news(&plan.reasons, !plan.effects.is_empty());
-        if is_news || self.model.is_due(plan.status != self.model.status) {
+        if self.model.must_store(plan, !plan.effects.is_empty()) {
+            let stored = self.model.to_store(now, wanted, plan);
+            self.model_log
+                .append_plan(self.model.seq + 1, &stored)
+                .await
+                .context("storing the model's plan (does another process train it from the same registry?)")?;
             self.model.seq += 1;
-            let stored = Stored { time: now, windows: names(windows), wanted, plan: plan.clone() };
-            self.model_log.append_plan(self.model.seq, &stored).await.context("storing the model's plan")?;
-            self.model.stored = Instant::now();
+            self.model.stored = Some(Instant::now());
         }
-        self.model.status = plan.status.clone();
-        self.model.conditions = plan.conditions.clone();
+        self.model.adopt(plan);
+        if run_has_ended {
+            self.training = None;
+        }
         self.journal.note(now, "model", &plan.reasons);
-        for effect in &plan.effects {
-            self.carry_out_model(effect, now).await?;
-        }
         Ok(())
     }
 
@@ -293,6 +340,11 @@ impl Runtime {
         &self.journal
     }
 
+    /// How far the active run is.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
     /// What a person would want to see now.
     pub fn report(&self) -> BTreeMap<&'static str, serde_json::Value> {
         let value = |x: serde_json::Result<serde_json::Value>| x.unwrap_or_default();
@@ -307,6 +359,7 @@ impl Runtime {
             ("serveBaseline", value(serde_json::to_value(self.model.status.serve_baseline))),
             ("history", value(serde_json::to_value(&self.endpoint.status.history))),
             ("run", value(serde_json::to_value(&self.model.status.run))),
+            ("progress", value(serde_json::to_value(self.meter.step()))),
             (
                 "conditions",
                 value(serde_json::to_value([&self.endpoint.conditions[..], &self.model.conditions[..]].concat())),
@@ -315,21 +368,40 @@ impl Runtime {
     }
 }
 
-impl<Status> Kept<Status> {
+impl<Effect: Clone, Status: Clone + PartialEq> Kept<Effect, Status> {
     pub(super) fn new(status: Status, seq: u64) -> Self {
-        Self { status, seq, said: Vec::new(), conditions: Vec::new(), stored: Instant::now() }
+        let (unread, undone) = (Vec::new(), VecDeque::new());
+        Self { status, seq, unread, undone, said: Vec::new(), conditions: Vec::new(), stored: None }
     }
 
-    fn is_news(&mut self, reasons: &[Reason], has_effects: bool) -> bool {
-        let codes: Vec<String> = reasons.iter().map(|reason| reason.code.clone()).collect();
-        let is_news = has_effects || codes != self.said;
-        self.said = codes;
-        is_news
+    fn take_in(&mut self, windows: &[Window]) {
+        self.unread.extend_from_slice(windows);
+        let surplus = self.unread.len().saturating_sub(UNREAD_MAX);
+        self.unread.drain(..surplus);
     }
 
-    fn is_due(&self, has_changed: bool) -> bool {
-        has_changed && self.stored.elapsed() >= STORE_EVERY
+    /// Effects and news are stored at once, gathered evidence now and then.
+    fn must_store(&self, plan: &Plan<Effect, Status>, has_effects: bool) -> bool {
+        let is_due = self.stored.is_none_or(|stored| stored.elapsed() >= STORE_EVERY);
+        has_effects || codes(&plan.reasons) != self.said || is_due && plan.status != self.status
     }
+
+    fn to_store(&self, time: Timestamp, wanted: Option<Target>, plan: &Plan<Effect, Status>) -> Stored<Effect, Status> {
+        let windows = self.unread.iter().map(|window| (window.replica.clone(), window.seq)).collect();
+        Stored { time, windows, wanted, plan: plan.clone() }
+    }
+
+    fn adopt(&mut self, plan: &Plan<Effect, Status>) {
+        self.said = codes(&plan.reasons);
+        self.status = plan.status.clone();
+        self.conditions = plan.conditions.clone();
+        self.undone = plan.effects.iter().cloned().collect();
+        self.unread.clear();
+    }
+}
+
+fn codes(reasons: &[Reason]) -> Vec<String> {
+    reasons.iter().map(|reason| reason.code.clone()).collect()
 }
 
 /// A renewed lease and a load change nothing that must be remembered.
@@ -338,8 +410,4 @@ fn endpoint_effect_matters(effect: &EndpointEffect) -> bool {
         EndpointEffect::Load { .. } => false,
         EndpointEffect::SetRoute { .. } | EndpointEffect::Unload { .. } | EndpointEffect::MoveChampion { .. } => true,
     }
-}
-
-fn names(windows: &[Window]) -> Vec<(String, u64)> {
-    windows.iter().map(|window| (window.replica.clone(), window.seq)).collect()
 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::look::{Kept, Stored, Upkeep};
 use super::versions::Versions;
-use super::{Clock, Command, Journal, Runtime, Spec};
+use super::{Clock, Command, Journal, Meter, Runtime, Spec};
 
 /// Commands that may wait.
 const COMMANDS_MAX: usize = 64;
@@ -29,13 +29,14 @@ impl Runtime {
     /// # Errors
     /// The bucket or the state folder cannot be used.
     pub async fn open(
-        spec: Spec,
+        mut spec: Spec,
         registry: &Registry,
         state: &Path,
         clock: Clock,
     ) -> Result<(Self, mpsc::Sender<Command>)> {
         let model_log = registry.model(&spec.namespace, &spec.model)?;
         let endpoint_log = registry.endpoint(&spec.namespace, &spec.endpoint)?;
+        spec.model_policy.run_deadline = clock.stretch(spec.model_policy.run_deadline);
         let pseudonyms =
             Pseudonyms::load_or_create(&state.join("users.key")).context("the key of users' pseudonyms")?;
         let router = Router::new(router_config(&spec, &clock), clock.for_server(), pseudonyms);
@@ -47,17 +48,18 @@ impl Runtime {
             versions: Versions::new(state.join("cache")),
             work: state.to_owned(),
             training: None,
-            model: model.map_or_else(
+            model: model.as_ref().map_or_else(
                 || Kept::new(ModelStatus::default(), 0),
-                |(seq, stored)| Kept::new(stored.plan.status, seq),
+                |(seq, stored)| Kept::new(stored.plan.status.clone(), *seq),
             ),
             endpoint: endpoint.as_ref().map_or_else(
                 || Kept::new(EndpointStatus::default(), 0),
                 |(seq, stored)| Kept::new(stored.plan.status.clone(), *seq),
             ),
             rollup: None,
-            upkeep: Upkeep { snapshot: now, rollup: now, decisions: 0 },
+            upkeep: Upkeep { snapshot: now, rollup: now, decided: now, decisions: 0 },
             journal: Journal::default(),
+            meter: Meter::default(),
             spec,
             model_log,
             endpoint_log,
@@ -65,7 +67,9 @@ impl Runtime {
             clock,
             commands,
         };
-        runtime.take_up(endpoint.map(|(_, stored)| stored.plan.effects).unwrap_or_default()).await?;
+        let endpoint_effects = endpoint.map(|(_, stored)| stored.plan.effects).unwrap_or_default();
+        let model_effects = model.map(|(_, stored)| stored.plan.effects).unwrap_or_default();
+        runtime.take_up(&endpoint_effects, &model_effects).await?;
         Ok((runtime, commands_in))
     }
 
@@ -86,7 +90,7 @@ impl Runtime {
         &self.router
     }
 
-    async fn take_up(&mut self, effects: Vec<EndpointEffect>) -> Result<()> {
+    async fn take_up(&mut self, endpoint: &[EndpointEffect], model: &[ModelEffect]) -> Result<()> {
         if let Some(bytes) = self.endpoint_log.get_state("users").await? {
             let router = self.router.clone();
             let restored = tokio::task::spawn_blocking(move || router.restore(&bytes)).await?;
@@ -105,12 +109,15 @@ impl Runtime {
             self.router.set_route(route);
         }
         let now = self.clock.now();
-        for effect in effects.iter().filter(|effect| matches!(effect, EndpointEffect::MoveChampion { .. })) {
+        for effect in endpoint.iter().filter(|effect| matches!(effect, EndpointEffect::MoveChampion { .. })) {
             self.carry_out_endpoint(effect, now).await?;
         }
         if let Some(run) = self.model.status.run.clone() {
             self.journal.add(now, "train", "RunResumed", format!("run {} is taken up again", run.name));
             self.start_training(&run.name, &run.reason.message, now).await?;
+        }
+        for effect in model.iter().filter(|effect| matches!(effect, ModelEffect::CancelRun { .. })) {
+            self.carry_out_model(effect, now).await?;
         }
         Ok(())
     }
@@ -163,7 +170,7 @@ impl Runtime {
 }
 
 fn router_config(spec: &Spec, clock: &Clock) -> RouterConfig {
-    let window = WINDOW.max(WINDOW_REAL.mul_f64(clock.speed()));
+    let window = WINDOW.max(clock.stretch(WINDOW_REAL));
     let replica = format!("embedded-{}", clock.now().as_millisecond());
     RouterConfig {
         window,

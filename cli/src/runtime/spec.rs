@@ -14,6 +14,8 @@ use fairway_trainer::{Check, DataSpec, Source, TrainingPlan};
 use fairway_wire::EventKind;
 use jiff::Timestamp;
 
+use crate::exit::Invalid;
+
 /// What one embedded loop runs.
 #[derive(Clone, Debug)]
 pub struct Spec {
@@ -51,6 +53,9 @@ pub struct Spec {
     refit: bool,
 }
 
+/// Shortest holdout that a champion's own data may push an evaluation to.
+const HOLDOUT_MIN: Duration = Duration::from_secs(86_400);
+
 impl Spec {
     /// Takes the one endpoint of the manifests and its model.
     ///
@@ -59,10 +64,12 @@ impl Spec {
     pub fn from_manifests(manifests: &Manifests, base: &Path, default_registry: &str) -> Result<Self> {
         let mut endpoints = manifests.endpoints.iter();
         let Some((key, endpoint)) = endpoints.next() else {
-            bail!("no ModelEndpoint in these manifests: add one that names the model to serve");
+            bail!(Invalid("no ModelEndpoint in these manifests: add one that names the model to serve".to_owned()));
         };
         if let Some((other, _)) = endpoints.next() {
-            bail!("two endpoints, {key} and {other}: one process serves one; put the other into its own folder");
+            bail!(Invalid(format!(
+                "two endpoints, {key} and {other}: one process serves one; give each its own folder"
+            )));
         }
         let model = &manifests.models[&key.sibling(&endpoint.value.spec.model)];
         Self::new(&key.namespace, &model.value, &endpoint.value, base, default_registry)
@@ -77,7 +84,9 @@ impl Spec {
     ) -> Result<Self> {
         let (spec, serving) = (&model.spec, &endpoint.spec);
         let Some(builtin) = &spec.trainer.builtin else {
-            bail!("spec.trainer.container cannot run here: the embedded runtime trains the built-in families");
+            bail!(Invalid(
+                "spec.trainer.container cannot run here: one process trains the built-in families".to_owned()
+            ));
         };
         let reward_within = spec.reward.within.std();
         let fields = |errors: Vec<fairway_api::FieldError>| {
@@ -122,6 +131,13 @@ impl Spec {
         &self.parameters
     }
 
+    /// A champion that was refitted on everything knows what was consumed until then: a holdout from before would favour
+    /// it. So the holdout shrinks to what is new, but not below a day.
+    fn holdout_unseen(&self, as_of: Timestamp, champion_knows_until: Option<Timestamp>) -> Duration {
+        let unseen = champion_knows_until.map(|until| fairway_core::plan::elapsed(until, as_of).max(HOLDOUT_MIN));
+        unseen.map_or(self.holdout, |unseen| unseen.min(self.holdout))
+    }
+
     /// The plan of a run, resolved once: what it will read, and up to which moment.
     pub fn training_plan(
         &self,
@@ -139,7 +155,7 @@ impl Spec {
             features: self.features.clone(),
             family: self.family.clone(),
             parameters: self.parameters.clone(),
-            holdout: self.holdout,
+            holdout: self.holdout_unseen(as_of, previous_newest),
             refit: self.refit,
             as_of,
         }

@@ -12,10 +12,11 @@ use fairway_core::model::RunEnd;
 use fairway_core::policy::EvaluationGate;
 use fairway_model::Bundle;
 use fairway_registry::{ModelLog, Registration, RunLog};
-use fairway_trainer::{CancelFlag, Evaluation, Outcome, Progress, TrainingPlan};
+use fairway_trainer::{CancelFlag, Evaluation, Outcome, TrainingPlan};
 use tokio::task::JoinHandle;
 
 use super::effects::ACTOR;
+use super::progress::{Meter, Told};
 use super::{Clock, Journal};
 
 /// What a run needs.
@@ -28,6 +29,7 @@ pub(super) struct Start {
     pub(super) gates: Vec<EvaluationGate>,
     pub(super) clock: Clock,
     pub(super) journal: Journal,
+    pub(super) meter: Meter,
 }
 
 /// A run in progress.
@@ -49,7 +51,12 @@ impl Training {
         let (name, cancel) = (start.plan.run.clone(), CancelFlag::new());
         let (flag, abandoned) = (cancel.clone(), Arc::<AtomicBool>::default());
         let given_up = abandoned.clone();
-        let task = tokio::spawn(async move { execute(start, run, flag, &given_up).await });
+        let meter = start.meter.clone();
+        let task = tokio::spawn(async move {
+            let end = execute(start, run, flag, &given_up).await;
+            meter.leave();
+            end
+        });
         Ok(Self { name, cancel, why: Arc::default(), abandoned, task, end: None })
     }
 
@@ -126,6 +133,7 @@ fn remove(work: &Path) {
 
 async fn attempt(start: &Start, cancel: CancelFlag) -> Result<RunEnd> {
     let plan = &start.plan;
+    start.meter.enter(&plan.run, "read", 0);
     let data = match fairway_trainer::read(&plan.data, &start.base, plan.as_of).await {
         Ok(data) => data,
         Err(error) => return Ok(RunEnd::DataRefused { code: error.reason().to_owned(), why: error.to_string() }),
@@ -134,8 +142,7 @@ async fn attempt(start: &Start, cancel: CancelFlag) -> Result<RunEnd> {
     std::fs::create_dir_all(&start.work).with_context(|| format!("creating {}", start.work.display()))?;
     let outcome = {
         let (plan, champion, work) = (plan.clone(), start.champion.clone(), start.work.clone());
-        let (gates, progress) =
-            (start.gates.clone(), Told { journal: start.journal.clone(), clock: start.clock.clone() });
+        let (gates, progress) = (start.gates.clone(), told(start));
         let fit = move || {
             let champion = champion.as_ref().map(|bundle| &*bundle.recommender);
             let judge = |evaluation: &Evaluation| judge_evaluation(&gates, evaluation);
@@ -148,6 +155,15 @@ async fn attempt(start: &Start, cancel: CancelFlag) -> Result<RunEnd> {
         Ok(Outcome::Rejected { why, .. }) => Ok(RunEnd::Rejected { why }),
         Ok(Outcome::Cancelled { said }) => Ok(RunEnd::Cancelled { why: said }),
         Err(error) => Ok(RunEnd::Failed { why: error.to_string() }),
+    }
+}
+
+fn told(start: &Start) -> Told {
+    Told {
+        run: start.plan.run.clone(),
+        meter: start.meter.clone(),
+        journal: start.journal.clone(),
+        clock: start.clock.clone(),
     }
 }
 
@@ -171,22 +187,4 @@ async fn register(start: &Start, trained: &fairway_trainer::Trained) -> Result<R
     };
     let version = start.model_log.register(&trained.bundle, registration).await.context("registering the version")?;
     Ok(RunEnd::Registered { version: version.number })
-}
-
-/// Stages of a run as events of the journal's log.
-struct Told {
-    journal: Journal,
-    clock: Clock,
-}
-
-impl Progress for Told {
-    fn stage(&self, name: &str, total: u64) {
-        tracing::debug!(stage = name, total, "training");
-    }
-
-    fn advance(&self, _n: u64) {}
-
-    fn note(&self, line: &str) {
-        self.journal.add(self.clock.now(), "train", "Note", line.to_owned());
-    }
 }

@@ -208,8 +208,15 @@ impl Look<'_> {
     }
 
     fn resume(&mut self, who: &str) {
-        match self.status.rollout.as_mut().and_then(|rollout| rollout.paused.take()) {
-            Some(_) => self.say("Resumed", format!("resumed by {who}")),
+        let (limit, now) = (self.policy.max_duration, self.now);
+        match self.status.rollout.as_mut().filter(|rollout| rollout.paused.is_some()) {
+            Some(rollout) => {
+                rollout.paused = None;
+                if elapsed(rollout.limit_from, now) > limit {
+                    rollout.limit_from = now;
+                }
+                self.say("Resumed", format!("resumed by {who}"));
+            }
             None => self.say("NothingToResume", "no rollout is paused"),
         }
     }
@@ -255,17 +262,30 @@ impl Look<'_> {
     fn last_promoted_before_stable(&self) -> Option<Target> {
         let stable = self.status.stable.as_ref()?;
         let promoted = self.status.history.iter().rev().filter(|ended| ended.result == RolloutResult::Promoted);
-        promoted.map(|ended| ended.target.clone()).find(|target| target.digest != stable.digest)
+        let is_bad = |digest: &String| *digest == stable.digest || self.status.barred.contains_key(digest);
+        promoted.map(|ended| ended.target.clone()).find(|target| !is_bad(&target.digest))
     }
 
     fn replace_stable(&mut self, target: Target, reason: Reason) {
+        self.reasons.push(reason.clone());
+        if let Some(bake) = self.status.bake.take().filter(|bake| bake.previous == target) {
+            return self.revert(bake, reason);
+        }
         if let Some(stable) = self.status.stable.take() {
             self.bar(&stable.digest, &reason.message);
+            self.status.rollouts += 1;
+            self.remember(Ended {
+                id: format!("{}-v{}", self.status.rollouts, stable.version),
+                target: stable,
+                result: RolloutResult::RolledBack,
+                reason: reason.clone(),
+                started: self.now,
+                ended: self.now,
+                canary_requests: 0,
+            });
         }
-        self.status.bake = None;
         self.move_champion(&target, &reason.message);
         self.status.stable = Some(target);
-        self.reasons.push(reason);
     }
 
     fn bar(&mut self, digest: &str, why: &str) {
@@ -411,7 +431,7 @@ impl Look<'_> {
             }
             return over;
         }
-        if rollout.age(self.now) <= limit {
+        if elapsed(rollout.limit_from, self.now) <= limit {
             return false;
         }
         let why = format!("nothing was proved within {}", spell(limit));

@@ -15,7 +15,7 @@ pub fn forbids(policy: &ModelPolicy, status: &ModelStatus, rollout_active: bool,
     }
     if status.rejections >= policy.breaker {
         let message = format!(
-            "{} candidates in a row were rejected or rolled back (breaker: {}); `fairway run start` by a person resets it",
+            "{} candidates in a row were rejected or rolled back (breaker: {}); `fairway run start --force` resets it",
             status.rejections, policy.breaker
         );
         return Some(Reason::new("BreakerOpen", message));

@@ -161,7 +161,8 @@ pub enum ModelEffect {
     },
 }
 
-/// A run that the data checks refused is tried again after this, or the cooldown if that is shorter.
+/// A run that the data checks refused, or that failed, says nothing of the model: it is tried again after this, or the
+/// cooldown if that is shorter.
 const RETRY_AFTER: Duration = Duration::from_secs(6 * 3_600);
 /// Longest pause between looks.
 const LOOK_EVERY: Duration = Duration::from_secs(3_600);
@@ -202,8 +203,8 @@ impl Look<'_> {
             return;
         };
         let cooldown = match end {
-            RunEnd::DataRefused { .. } => RETRY_AFTER.min(self.policy.cooldown),
-            _ => self.policy.cooldown,
+            RunEnd::DataRefused { .. } | RunEnd::Failed { .. } => RETRY_AFTER.min(self.policy.cooldown),
+            RunEnd::Registered { .. } | RunEnd::Rejected { .. } | RunEnd::Cancelled { .. } => self.policy.cooldown,
         };
         self.status.cooldown_until = Some(self.now + cooldown);
         match end {

@@ -23,6 +23,8 @@ pub struct Rollout {
     pub step: usize,
     /// When the rollout began.
     pub started: Timestamp,
+    /// The time limit counts from here: the start, or a person's `resume` after the time was over.
+    pub limit_from: Timestamp,
     /// When the weight in force was set.
     pub weight_since: Timestamp,
     /// Generation of the route at which it was set.
@@ -82,6 +84,7 @@ impl Rollout {
             candidate,
             step: 0,
             started: now,
+            limit_from: now,
             weight_since: now,
             weight_generation: 0,
             eligible: Eligible::new(),

@@ -415,3 +415,31 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_paused_rollout_that_ran_out_of_time_goes_on_when_it_is_resumed() {
+    let mut world = World::with_candidate();
+    world.requests_a_minute = 20;
+    world.policy.max_duration = 5 * HOUR;
+    world.minutes(5 * 60 + 5);
+    assert!(world.status.rollout.as_ref().unwrap().paused.is_some());
+    assert!(world.ask(RolloutRequest::Resume).contains(&"Resumed".to_owned()));
+    world.requests_a_minute = 1_000;
+    assert_eq!(world.until_ended(4 * 60), RolloutResult::Promoted);
+}
+
+#[test]
+fn undoing_twice_never_goes_back_to_what_was_undone() {
+    let mut world = World::with_candidate();
+    assert_eq!(world.until_ended(24 * 60), RolloutResult::Promoted);
+    world.minutes(3 * 60);
+    assert!(world.status.bake.is_none());
+    world.ask(RolloutRequest::Undo { to: None });
+    world.minutes(1);
+    assert!(world.ask(RolloutRequest::Undo { to: None }).contains(&"Undone".to_owned()));
+    assert_eq!(world.status.stable, Some(target(1)));
+    let last = world.status.history.last().unwrap();
+    assert_eq!((last.target.clone(), last.result), (target(2), RolloutResult::RolledBack));
+    assert!(world.ask(RolloutRequest::Undo { to: None }).contains(&"NothingToUndo".to_owned()));
+    assert_eq!(world.status.stable, Some(target(1)));
+}

@@ -133,6 +133,22 @@ async fn stable_is_compared_with_popularity_on_all_that_was_consumed() {
 }
 
 #[tokio::test]
+async fn stable_is_still_compared_while_the_baseline_is_shown_in_its_place() {
+    let (router, clock) = router(Manner::Good);
+    let mut route = route(1, None);
+    route.serve_baseline = true;
+    router.set_route(route);
+    let answer = router.recommend(asking("ann", 1)).await.unwrap();
+    assert_eq!((names(&answer), answer.reason), (vec!["j"], Reason::ServingBaseline));
+    router.event(bought("ann", "a")).await.unwrap();
+    clock.advance(WITHIN_MS);
+    let window = merged(router.flush_windows());
+    let pair = pair(&window, 1, Rival::Popularity, 1).unwrap();
+    assert_eq!((totals(Some(&pair.difference)), totals(Some(&pair.base))), ((1, 1.0), (1, 0.0)));
+    assert_eq!(arm(&window, 1, Track::Stable).requests, 0, "nobody was served by it");
+}
+
+#[tokio::test]
 async fn a_candidate_answers_unseen_and_is_compared_with_stable() {
     let (_, clock) = bare(config());
     let shadowed = RouterConfig { k_pairs: 2, reward_cap: 1.0, ..config() };

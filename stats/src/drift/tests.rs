@@ -148,7 +148,7 @@ fn many_features_are_named_briefly_and_a_report_survives_json() {
     let names = ["a", "b", "c", "d", "e"];
     let features = names.map(|name| feature(name, &SAME, &MOVED));
     let report = assess(&DriftRule::default(), &features);
-    assert!(report.sentence().ends_with("; and 2 more"));
+    assert!(report.sentence().ends_with("; and 4 more"));
     let text = serde_json::to_string(&report).unwrap();
     assert_eq!(serde_json::from_str::<DriftReport>(&text).unwrap(), report);
 }

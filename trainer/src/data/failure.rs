@@ -90,9 +90,7 @@ fn of_store(error: &object_store::Error) -> String {
     match error {
         object_store::Error::NotFound { path, .. } => format!("there is nothing at {path}; check the path"),
         object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-            format!(
-                "{error}; check the credentials (storageSecretRef or the environment) and that they may list and read"
-            )
+            format!("{error}; check the credentials in the environment, and that they may list and read")
         }
         _ => format!("{error}; check the URL, the region and the network"),
     }

@@ -190,10 +190,8 @@ mod tests {
             let scale = g[pivot][pivot];
             g[pivot].iter_mut().for_each(|value| *value /= scale);
             for row in (0..n).filter(|&row| row != pivot) {
-                let factor = g[row][pivot];
-                for column in 0..2 * n {
-                    g[row][column] -= factor * g[pivot][column];
-                }
+                let (factor, by) = (g[row][pivot], g[pivot].clone());
+                g[row].iter_mut().zip(by).for_each(|(value, by)| *value -= factor * by);
             }
         }
         let p = |i: usize, j: usize| g[i][n + j];

@@ -70,6 +70,10 @@ impl ModelEndpointSpec {
             let problem = "one process serves in this version: nothing is scaled";
             notes.push(FieldError::new("spec.scaling", problem, ""));
         }
+        if self.decision_log.retention != super::DecisionLog::default().retention {
+            let problem = "nothing is deleted in this version";
+            notes.push(FieldError::new("spec.decisionLog.retention", problem, "leave it out"));
+        }
         if self.fallback != super::default_fallback() {
             let problem = "the order is fixed in this version: Stable, Cached, SegmentPopularity, Popularity";
             notes.push(FieldError::new("spec.fallback", problem, "leave it out"));

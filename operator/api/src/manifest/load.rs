@@ -83,6 +83,10 @@ impl Manifests {
         for at in self.endpoints.values() {
             warnings.extend(at.notes.iter().cloned().chain(at.value.spec.warnings()).map(|note| at.error(note)));
         }
+        for at in self.runs.values() {
+            let problem = "runs are not started from manifests in this version";
+            warnings.push(at.error(FieldError::new("kind", problem, "`fairway run start` starts one")));
+        }
         warnings.into_iter().map(ManifestError::warning).collect()
     }
 

@@ -42,7 +42,7 @@ use crate::values::{Duration, Number};
 #[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ModelSpec {
-    /// URL of the bucket that keeps the versions: `file://`, `s3://`, `gs://`, `az://` or `memory://`. Default: the operator's.
+    /// URL of the bucket that keeps the versions: `file://` or `memory://`. Default: a folder beside the other state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     pub registry: Option<String>,

@@ -76,6 +76,20 @@ impl ModelSpec {
             "set decisionLog.sample: 100% on its endpoints",
         );
         note(
+            self.registry
+                .as_ref()
+                .is_some_and(|url| !["file://", "memory://"].iter().any(|kind| url.starts_with(kind))),
+            "spec.registry",
+            "this version keeps versions in a folder or in memory only",
+            "write file:///path/of/a/folder",
+        );
+        note(
+            self.retention != super::Retention::default(),
+            "spec.retention",
+            "nothing is deleted in this version",
+            "leave it out",
+        );
+        note(
             self.storage_secret_ref.is_some(),
             "spec.storageSecretRef",
             "the Secret is not read in this version",
