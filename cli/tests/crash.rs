@@ -2,7 +2,7 @@
 //! and no run is started twice. FAIRWAY_SEED repeats a run of this test.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -124,7 +124,7 @@ impl Seen {
         }
     }
 
-    async fn versions_are_whole(&mut self, model: &ModelLog, cache: &PathBuf) {
+    async fn versions_are_whole(&mut self, model: &ModelLog, cache: &Path) {
         let Some(entry) = model.head().await.unwrap() else { return };
         let mut runs = BTreeSet::new();
         for version in entry.state.versions.values() {

@@ -7,7 +7,6 @@ use anyhow::Result;
 use fairway_model::{Interactions, ItemTexts, Query, Recommender, Seen, top_k};
 use fairway_trainer::{CancelFlag, Silent};
 use jiff::Timestamp;
-use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::score::mean;
@@ -35,7 +34,7 @@ pub fn frozen(from: Timestamp) -> Vec<Timestamp> {
 /// When to train: at the start and at each month's start.
 pub fn monthly(from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
     let mut times = vec![from];
-    let mut month = Date::from(from.to_zoned(TimeZone::UTC).date()).first_of_month();
+    let mut month = from.to_zoned(TimeZone::UTC).date().first_of_month();
     loop {
         month = month.saturating_add(jiff::Span::new().months(1));
         match month.to_zoned(TimeZone::UTC) {

@@ -74,6 +74,14 @@ pub struct Runtime {
     pub(super) upkeep: Upkeep,
 }
 
+/// What people asked since the last look.
+#[derive(Default)]
+struct Asked {
+    rollout: Vec<(String, RolloutRequest)>,
+    model: Vec<ModelRequest>,
+    answers: Vec<oneshot::Sender<Vec<Reason>>>,
+}
+
 /// A loop's status, where its log stands, and what a bucket that failed has left undone.
 pub(super) struct Kept<Effect, Status> {
     pub(super) status: Status,
@@ -115,23 +123,23 @@ impl Runtime {
         self.endpoint.take_in(&fresh);
         self.model.take_in(&fresh);
         self.housekeeping(now, &fresh).await?;
-        let (rollout_requests, model_requests, answers) = self.take_commands();
+        let asked = self.take_commands();
         let registered = self.model_log.head().await.context("reading the registry")?.map(|entry| entry.state);
         self.versions.collect(&self.router).await;
         let wanted = self.wanted(registered.as_ref());
 
-        let endpoint = self.decide_endpoint(now, wanted.as_ref(), &rollout_requests);
+        let endpoint = self.decide_endpoint(now, wanted.as_ref(), &asked.rollout);
         self.keep_endpoint(now, wanted.clone(), &endpoint).await?;
         self.carry_out(now).await?;
         let run_end = match &mut self.training {
             Some(training) => training.poll().await,
             None => None,
         };
-        let model = self.decide_model(now, wanted.as_ref(), run_end.as_ref(), &model_requests);
+        let model = self.decide_model(now, wanted.as_ref(), run_end.as_ref(), &asked.model);
         self.keep_model(now, wanted, &model, run_end.is_some()).await?;
         self.carry_out(now).await?;
 
-        for answer in answers {
+        for answer in asked.answers {
             let reasons = endpoint.reasons.iter().chain(&model.reasons).cloned().collect();
             // Whoever asked may have gone.
             let _ = answer.send(reasons);
@@ -153,44 +161,31 @@ impl Runtime {
         Ok(())
     }
 
-    fn take_commands(
-        &mut self,
-    ) -> (Vec<(String, RolloutRequest)>, Vec<ModelRequest>, Vec<oneshot::Sender<Vec<Reason>>>) {
-        let (mut rollout, mut model, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+    fn take_commands(&mut self) -> Asked {
+        let mut asked = Asked::default();
         while let Ok(command) = self.commands.try_recv() {
-            let command = match self.refused(command) {
-                Ok(command) => command,
-                Err((answer, reason)) => {
-                    // Whoever asked may have gone.
-                    let _ = answer.send(vec![reason]);
-                    continue;
-                }
-            };
             match command {
                 Command::Rollout { who, request, answer } => {
-                    rollout.push((who, request));
-                    answers.push(answer);
+                    asked.rollout.push((who, request));
+                    asked.answers.push(answer);
                 }
-                Command::Model { request, answer } => {
-                    model.push(request);
-                    answers.push(answer);
-                }
+                Command::Model { request, answer } => match self.refusal(&request) {
+                    None => {
+                        asked.model.push(request);
+                        asked.answers.push(answer);
+                    }
+                    // Whoever asked may have gone.
+                    Some(reason) => drop(answer.send(vec![reason])),
+                },
             }
         }
-        (rollout, model, answers)
+        asked
     }
 
     /// Names come from outside and go into the bucket's paths.
-    fn refused(&self, command: Command) -> Result<Command, (oneshot::Sender<Vec<Reason>>, Reason)> {
-        match command {
-            Command::Model { request: ModelRequest::Start { name, reason, force }, answer } => {
-                match self.model_log.run(&name) {
-                    Ok(_) => Ok(Command::Model { request: ModelRequest::Start { name, reason, force }, answer }),
-                    Err(error) => Err((answer, Reason::new("InvalidName", error.to_string()))),
-                }
-            }
-            command => Ok(command),
-        }
+    fn refusal(&self, request: &ModelRequest) -> Option<Reason> {
+        let ModelRequest::Start { name, .. } = request else { return None };
+        self.model_log.run(name).err().map(|error| Reason::new("InvalidName", error.to_string()))
     }
 
     /// What the endpoint's reference stands for now. `@challenger` falls back to the champion while there is none.
