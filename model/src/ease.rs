@@ -97,6 +97,11 @@ impl Recommender for Ease {
         &self.items
     }
 
+    /// Scores are sums over the history: without any, they are all zero.
+    fn knows(&self, query: &Query<'_>) -> bool {
+        query.history.iter().any(|seen| (seen.item as usize) < self.items.len())
+    }
+
     fn score(&self, query: &Query<'_>, scores: &mut [f32]) {
         scores.fill(0.0);
         let known = query.history.iter().map(|seen| seen.item);

@@ -40,6 +40,12 @@ pub trait Recommender: Send + Sync {
     /// Never panics: a slice that is too short gets what fits.
     fn score(&self, query: &Query<'_>, scores: &mut [f32]);
 
+    /// Whether the model has anything to say of this user. Where it has not, all items tie, and the caller had better show
+    /// what is popular.
+    fn knows(&self, _query: &Query<'_>) -> bool {
+        true
+    }
+
     /// Writes the weights into `dir`: `weights.safetensors` in PyTorch layout and, for families that know segments,
     /// `segments.json`. The same model always gives the same bytes.
     ///

@@ -26,10 +26,13 @@ thread_local! {
 }
 
 impl Builtin {
-    fn answer(&self, query: &ScoreQuery) -> Vec<(String, f32)> {
+    fn answer(&self, query: &ScoreQuery) -> Result<Vec<(String, f32)>, ModelFailure> {
         let recommender = &self.0.recommender;
         let items = recommender.items();
         let input = Query { history: &query.history, segment: query.segment.as_deref(), now_ms: query.now_ms };
+        if !recommender.knows(&input) {
+            return Err(ModelFailure::ColdStart);
+        }
         // Taken, not borrowed: after a panic in a model the next request starts with fresh memory.
         let mut scratch = SCRATCH.take();
         scratch.scores.resize(items.len(), 0.0);
@@ -42,7 +45,7 @@ impl Builtin {
         let answer = best.iter().map(|&(item, score)| (items.name(item).to_owned(), score)).collect();
         scratch.mark(&query.exclude, |word, bit| *word &= !bit);
         SCRATCH.set(scratch);
-        answer
+        Ok(answer)
     }
 }
 
@@ -63,7 +66,7 @@ impl ModelServer for Builtin {
     }
 
     async fn score(&self, query: ScoreQuery) -> Result<Vec<(String, f32)>, ModelFailure> {
-        Ok(self.answer(&query))
+        self.answer(&query)
     }
 }
 
@@ -86,7 +89,13 @@ mod tests {
     fn ask(server: &Builtin, exclude: &[u32]) -> Vec<(String, f32)> {
         let history = vec![Seen { item: 0, time_ms: 0 }, Seen { item: 2, time_ms: 50 }];
         let exclude = exclude.to_vec();
-        server.answer(&ScoreQuery { history, exclude, segment: None, now_ms: 100, k: 2 })
+        server.answer(&ScoreQuery { history, exclude, segment: None, now_ms: 100, k: 2 }).unwrap()
+    }
+
+    #[test]
+    fn a_stranger_gets_no_list_of_ties() {
+        let query = ScoreQuery { history: vec![], exclude: vec![], segment: None, now_ms: 100, k: 2 };
+        assert_eq!(bundle().answer(&query), Err(ModelFailure::ColdStart));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::decision_id::DecisionId;
 use crate::decisions::Logged;
 use crate::exposures::{Exposure, Lists};
 use crate::interner::UNKNOWN;
+use crate::model_server::ModelFailure;
 use crate::recommend::{Answer, Asked, Visit};
 use crate::router::Router;
 use crate::users::LastAnswer;
@@ -81,9 +82,7 @@ impl Router {
             return;
         }
         let lists = answer.compared.as_ref().map(|compared| {
-            let (popular, _) = self.popular(visit, self.config.k_pairs);
-            let popularity = popular.iter().map(|one| one.item).collect();
-            Box::new(Lists { stable: compared.clone(), popularity, shadow: None })
+            Box::new(Lists { stable: compared.clone(), popularity: self.popular_items(visit), shadow: None })
         });
         let paired = lists.is_some();
         self.exposures.add(
@@ -121,6 +120,8 @@ impl Router {
                     let list = items.iter().map(|one| one.item).collect();
                     exposures.add_shadow(&user, number, served.version, list);
                 }
+                // It would show what is popular, as stable may: no difference is to be learnt.
+                Err(ModelFailure::ColdStart) => {}
                 Err(_) => {
                     failed.inc();
                 }

@@ -31,6 +31,7 @@ pub(crate) fn reason(reason: Reason) -> &'static str {
         Reason::OptOut => "optOut",
         Reason::ServingBaseline => "servingBaseline",
         Reason::Overloaded => "overloaded",
+        Reason::ColdStart => "coldStart",
     }
 }
 
@@ -69,7 +70,7 @@ mod tests {
         }
         use Reason::{ModelError, ModelInvalid, ModelTimeout, NoModel, Ok, OptOut, Overloaded};
         let models = [Ok, ModelError, ModelTimeout, ModelInvalid, NoModel];
-        let others = [Reason::Holdback, OptOut, Reason::ServingBaseline, Overloaded];
+        let others = [Reason::Holdback, OptOut, Reason::ServingBaseline, Overloaded, Reason::ColdStart];
         for one in models.into_iter().chain(others) {
             assert_eq!(reason(one), json(one));
         }

@@ -31,6 +31,9 @@ pub enum ModelFailure {
     /// It did not answer in time.
     #[error("the model server did not answer in time")]
     Timeout,
+    /// It has nothing to say of this user. No fault: the baseline answers.
+    #[error("the version knows nothing of this user yet")]
+    ColdStart,
     /// It answered something that is not an answer.
     #[error("the model server's answer is not valid: {0}")]
     Invalid(String),

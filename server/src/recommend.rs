@@ -143,20 +143,32 @@ impl Router {
                 asked.best_score = items.first().map(|best| best.score);
                 self.good(visit, served, items, Rung::Assigned, Reason::Ok, Some(asked))
             }
-            Err(failure) => {
-                let (kind, reason) = kind_of(&failure);
-                asked.error = Some(kind);
-                tracing::debug!(version = served.target.version, %failure, "falling back");
-                self.fall_back(visit, reason, Some(asked)).await
-            }
+            Err(failure) => match fault(&failure) {
+                Some((kind, reason)) => {
+                    asked.error = Some(kind);
+                    tracing::debug!(version = served.target.version, %failure, "falling back");
+                    self.fall_back(visit, reason, Some(asked)).await
+                }
+                None => self.cold_start(visit, served, asked),
+            },
         }
+    }
+
+    /// A version that knows nothing of the user has done nothing wrong, and shows what is popular.
+    fn cold_start(&self, visit: &Visit, served: &Served, asked: Asked) -> Answer {
+        let is_stable = visit.assignment.track == Track::Stable;
+        let compared = is_stable.then(|| (served.version, self.popular_items(visit)));
+        Answer { asked: Some(asked), compared, ..self.baseline(visit, Reason::ColdStart) }
     }
 
     /// Stable's list while the baseline is shown in its place: without it, nobody would see stable recover.
     async fn unshown(&self, visit: &Visit) -> Option<(u32, Vec<u32>)> {
         let stable = visit.plan.stable.as_ref()?;
-        let items = self.ask(visit, stable).await.0.ok()?;
-        Some((stable.version, self.comparable(&items)))
+        match self.ask(visit, stable).await.0 {
+            Ok(items) => Some((stable.version, self.comparable(&items))),
+            Err(ModelFailure::ColdStart) => Some((stable.version, self.popular_items(visit))),
+            Err(_) => None,
+        }
     }
 
     fn comparable(&self, items: &[Ranked]) -> Vec<u32> {
@@ -171,7 +183,10 @@ impl Router {
         {
             match self.ask(visit, stable).await.0 {
                 Ok(items) => return self.good(visit, stable, items, Rung::Stable, reason, asked),
-                Err(failure) => self.metrics.failed(Track::Stable, kind_of(&failure).0),
+                Err(failure) => match fault(&failure) {
+                    Some((kind, _)) => self.metrics.failed(Track::Stable, kind),
+                    None => return Answer { asked, ..self.baseline(visit, reason) },
+                },
             }
         }
         match self.cached(visit, reason, &asked) {
@@ -253,6 +268,11 @@ impl Router {
         }
     }
 
+    /// What is popular, in a list to compare with.
+    pub(crate) fn popular_items(&self, visit: &Visit) -> Vec<u32> {
+        self.popular(visit, self.config.k_pairs).0.iter().map(|one| one.item).collect()
+    }
+
     pub(crate) fn popular(&self, visit: &Visit, k: usize) -> (Vec<crate::popularity::Popular>, usize) {
         self.popularity.look(visit.now_ms, &self.items);
         let segment = Some(visit.segment).filter(|&id| id != UNKNOWN);
@@ -317,10 +337,12 @@ impl Visit {
     }
 }
 
-fn kind_of(failure: &ModelFailure) -> (ErrorKind, Reason) {
+/// How a failure counts; none if it is no fault of the version.
+fn fault(failure: &ModelFailure) -> Option<(ErrorKind, Reason)> {
     match failure {
-        ModelFailure::Error(_) => (ErrorKind::Error, Reason::ModelError),
-        ModelFailure::Timeout => (ErrorKind::Timeout, Reason::ModelTimeout),
-        ModelFailure::Invalid(_) => (ErrorKind::Invalid, Reason::ModelInvalid),
+        ModelFailure::Error(_) => Some((ErrorKind::Error, Reason::ModelError)),
+        ModelFailure::Timeout => Some((ErrorKind::Timeout, Reason::ModelTimeout)),
+        ModelFailure::Invalid(_) => Some((ErrorKind::Invalid, Reason::ModelInvalid)),
+        ModelFailure::ColdStart => None,
     }
 }

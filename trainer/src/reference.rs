@@ -122,12 +122,14 @@ fn requests(judged: &dyn Recommender, data: &Interactions, split: &Split, seed: 
         let all = history(data, rows[..before].iter().copied());
         translate(&all[all.len().saturating_sub(HISTORY_MAX)..], &to_model, seen);
         let segment = segment_name(data, data.segment[row as usize]);
-        judged.score(&Query { history: seen, segment, now_ms }, scores);
+        let query = Query { history: seen, segment, now_ms };
+        judged.score(&query, scores);
+        let knows = judged.knows(&query);
         seen.iter().for_each(|seen| excluded[seen.item as usize] = true);
         top_k(scores, |item| excluded[item as usize], 1, best);
         seen.iter().for_each(|seen| excluded[seen.item as usize] = false);
         Request {
-            score: best.first().map_or(f64::NAN, |(_, score)| f64::from(*score)),
+            score: best.first().filter(|_| knows).map_or(f64::NAN, |(_, score)| f64::from(*score)),
             history_length: seen.len() as f64,
             segment: segment.map(str::to_owned),
         }

@@ -113,6 +113,8 @@ pub enum Reason {
     ServingBaseline,
     /// Too many requests at once: answered from a cheap rung.
     Overloaded,
+    /// The version has nothing to say of this user yet: the baseline is shown until there is a history.
+    ColdStart,
 }
 
 /// The answer.

@@ -48,13 +48,14 @@ fn draw(report: &Value) -> String {
     let rows = conditions.iter().map(|condition| {
         let holds = if condition["status"] == json!(true) { "yes" } else { "no" };
         vec![
+            word(&condition["of"]),
             word(&condition["type"]),
             holds.to_owned(),
             word(&condition["reason"]["code"]),
             word(&condition["reason"]["message"]),
         ]
     });
-    text.push_str(&table(&["condition", "holds", "reason", "message"], rows));
+    text.push_str(&table(&["of", "condition", "holds", "reason", "message"], rows));
     text
 }
 

@@ -355,10 +355,7 @@ impl Runtime {
             ("history", value(serde_json::to_value(&self.endpoint.status.history))),
             ("run", value(serde_json::to_value(&self.model.status.run))),
             ("progress", value(serde_json::to_value(self.meter.step()))),
-            (
-                "conditions",
-                value(serde_json::to_value([&self.endpoint.conditions[..], &self.model.conditions[..]].concat())),
-            ),
+            ("conditions", value(serde_json::to_value(facts(&self.endpoint.conditions, &self.model.conditions)))),
         ])
     }
 }
@@ -393,6 +390,21 @@ impl<Effect: Clone, Status: Clone + PartialEq> Kept<Effect, Status> {
         self.undone = plan.effects.iter().cloned().collect();
         self.unread.clear();
     }
+}
+
+/// A condition with whose it is: both the endpoint and the model have a `Ready`.
+#[derive(Serialize)]
+pub(super) struct Fact<'a> {
+    of: &'static str,
+    #[serde(flatten)]
+    condition: &'a Condition,
+}
+
+pub(super) fn facts<'a>(endpoint: &'a [Condition], model: &'a [Condition]) -> Vec<Fact<'a>> {
+    let of = |of: &'static str, conditions: &'a [Condition]| {
+        conditions.iter().map(move |condition| Fact { of, condition }).collect::<Vec<_>>()
+    };
+    [of("endpoint", endpoint), of("model", model)].into_iter().flatten().collect()
 }
 
 fn codes(reasons: &[Reason]) -> Vec<String> {

@@ -12,7 +12,7 @@ use fairway_server::{Pseudonyms, Router, RouterConfig};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::look::{Kept, Stored, Upkeep};
+use super::look::{Kept, Stored, Upkeep, facts};
 use super::versions::Versions;
 use super::{Clock, Command, Journal, Meter, Runtime, Spec};
 
@@ -193,8 +193,8 @@ pub async fn stored_report(model: &ModelLog, endpoint: &EndpointLog) -> Result<s
     let endpoint = endpoint.latest_plan::<Stored<EndpointEffect, EndpointStatus>>().await?.map(|(_, stored)| stored);
     let model = model.latest_plan::<Stored<ModelEffect, ModelStatus>>().await?.map(|(_, stored)| stored);
     let time = endpoint.as_ref().map(|stored| stored.time).max(model.as_ref().map(|stored| stored.time));
-    let mut conditions = endpoint.as_ref().map(|stored| stored.plan.conditions.clone()).unwrap_or_default();
-    conditions.extend(model.as_ref().map(|stored| stored.plan.conditions.clone()).unwrap_or_default());
+    let of_endpoint = endpoint.as_ref().map(|stored| stored.plan.conditions.clone()).unwrap_or_default();
+    let of_model = model.as_ref().map(|stored| stored.plan.conditions.clone()).unwrap_or_default();
     let status = endpoint.map(|stored| stored.plan.status).unwrap_or_default();
     Ok(serde_json::json!({
         "time": time,
@@ -202,6 +202,6 @@ pub async fn stored_report(model: &ModelLog, endpoint: &EndpointLog) -> Result<s
         "stable": status.stable,
         "history": status.history,
         "run": model.map(|stored| stored.plan.status.run),
-        "conditions": conditions,
+        "conditions": facts(&of_endpoint, &of_model),
     }))
 }
