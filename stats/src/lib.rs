@@ -13,6 +13,7 @@
 //! | has a feature or a score moved since training | [`drift`] |
 //! | does the canary answer badly more often than stable | [`odds`] |
 //! | is the canary's mean metric better or worse, and by how much | [`confidence`] |
+//! | how uncertain is the difference of two means over the same subjects | [`paired`] |
 //! | do the arms get the share of users they should get | [`srm`] |
 //! | what is the mean when old events count less | [`decay`] |
 //!
@@ -39,6 +40,7 @@ pub mod drift;
 pub mod fixed;
 pub mod latency;
 pub mod odds;
+pub mod paired;
 pub mod srm;
 
 pub use bins::{Bins, Histogram, ShapeMismatch};
@@ -49,6 +51,7 @@ pub use drift::{DriftReport, DriftRule, FeatureCounts, FeatureDrift, Persistence
 pub use fixed::Fixed;
 pub use latency::LatencyHistogram;
 pub use odds::OddsGrid;
+pub use paired::PairedSpread;
 
 #[cfg(test)]
 mod portable_stream;

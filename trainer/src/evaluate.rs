@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use fairway_model::{NONE, Query, Recommender, Seen, top_k};
+use fairway_stats::PairedSpread;
 use rayon::iter::ParallelIterator;
 use rayon::slice::ParallelSlice;
 use serde::{Deserialize, Serialize};
@@ -44,10 +45,41 @@ pub struct Evaluation {
     pub champion: Option<Metrics>,
     /// What sold lately, fitted on the same training rows.
     pub popularity: Metrics,
+    /// How candidate and champion vary together over the users, by metric (`recall@k` and `ndcg@k`).
+    pub beside_champion: BTreeMap<String, PairedSpread>,
+    /// The same of candidate and popularity.
+    pub beside_popularity: BTreeMap<String, PairedSpread>,
     /// How many users were judged on.
     pub users: u64,
     /// How it was done.
     pub protocol: Protocol,
+}
+
+/// Metrics, and what they are means of.
+#[derive(Clone, Debug)]
+pub struct Ranking {
+    /// The means.
+    pub metrics: Metrics,
+    /// Recall and NDCG of each user of the split, at each cut-off.
+    users: Vec<Vec<(f64, f64)>>,
+    ks: Vec<usize>,
+}
+
+impl Ranking {
+    /// How this model and another one vary together over the same users, by metric. Empty if the users are others.
+    pub fn beside(&self, other: &Self) -> BTreeMap<String, PairedSpread> {
+        if self.users.len() != other.users.len() || self.ks != other.ks {
+            return BTreeMap::new();
+        }
+        let spread = |at: usize, of: fn(&(f64, f64)) -> f64| {
+            let both = self.users.iter().zip(&other.users).map(|(ours, theirs)| (of(&ours[at]), of(&theirs[at])));
+            PairedSpread::of(&both.collect::<Vec<_>>())
+        };
+        let by_k = self.ks.iter().enumerate().flat_map(|(at, k)| {
+            [(format!("recall@{k}"), spread(at, |it| it.0)), (format!("ndcg@{k}"), spread(at, |it| it.1))]
+        });
+        by_k.collect()
+    }
 }
 
 /// What one user got.
@@ -60,7 +92,7 @@ struct Ranked {
 
 /// Ranks all items of the model for each user of the split. `ks` are the cut-offs; the result does not depend on the
 /// number of threads.
-pub fn full_ranking(model: &dyn Recommender, split: &Split, ks: &[usize]) -> Metrics {
+pub fn full_ranking(model: &dyn Recommender, split: &Split, ks: &[usize]) -> Ranking {
     let to_model = items_of_model(model, split);
     let work = |chunk: &[HoldoutUser]| {
         let mut ranker = Ranker::new(model, split, &to_model, ks);
@@ -76,7 +108,8 @@ pub fn full_ranking(model: &dyn Recommender, split: &Split, ks: &[usize]) -> Met
         let shown = count_distinct(shown, model.items().len());
         overall.insert(format!("coverage@{k}"), shown as f64 / in_training.max(1) as f64);
     }
-    Metrics { overall, by_segment: by_segment(split, &ranked, ks) }
+    let metrics = Metrics { overall, by_segment: by_segment(split, &ranked, ks) };
+    Ranking { metrics, users: ranked.into_iter().map(|one| one.values).collect(), ks: ks.to_vec() }
 }
 
 /// Index in the model of each item of the data, or [`NONE`].
@@ -244,7 +277,9 @@ mod tests {
         let split = Split::at(&rows.finish(), 5, 0).unwrap();
         // A model with its own order of items; `new` is unknown to it.
         let model = Fixed(Vocabulary::from_names(["a", "b", "c", "z"]), vec![4.0, 3.0, 2.0, 1.0]);
-        let metrics = full_ranking(&model, &split, &[1, 2]);
+        let ranking = full_ranking(&model, &split, &[1, 2]);
+        assert_eq!(ranking.beside(&ranking)["recall@2"].standard_error(1.0), 0.0);
+        let metrics = ranking.metrics;
         // ann: b is first without a, 1 of 2 targets (1 of 1 at k = 1). bob: a, c.
         assert_eq!(metrics.overall["recall@1"], 0.5);
         assert_eq!(metrics.overall["recall@2"], 0.75);

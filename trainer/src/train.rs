@@ -150,14 +150,18 @@ impl Run<'_> {
         let popularity = families::fit_popularity(&split.train)?;
         let measure = |model: &dyn Recommender| {
             TrainError::unless_cancelled(self.cancel, "evaluating")?;
-            let metrics = full_ranking(model, split, &KS);
+            let ranking = full_ranking(model, split, &KS);
             self.progress.advance(1);
-            Ok::<_, TrainError>(metrics)
+            Ok::<_, TrainError>(ranking)
         };
+        let (candidate, popularity) = (measure(candidate)?, measure(&popularity)?);
+        let champion = champion.map(measure).transpose()?;
         let evaluation = Evaluation {
-            candidate: measure(candidate)?,
-            champion: champion.map(measure).transpose()?,
-            popularity: measure(&popularity)?,
+            beside_champion: champion.as_ref().map(|it| candidate.beside(it)).unwrap_or_default(),
+            beside_popularity: candidate.beside(&popularity),
+            candidate: candidate.metrics,
+            champion: champion.map(|it| it.metrics),
+            popularity: popularity.metrics,
             users: split.users.len() as u64,
             protocol: split.protocol.clone().of_data(&self.data.report.digest),
         };

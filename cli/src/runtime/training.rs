@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use fairway_core::evaluation::{Scores, judge};
+use fairway_core::evaluation::{Rival, Scores, judge};
 use fairway_core::model::RunEnd;
 use fairway_core::policy::EvaluationGate;
 use fairway_model::Bundle;
@@ -168,9 +168,12 @@ fn told(start: &Start) -> Told {
 }
 
 fn judge_evaluation(gates: &[EvaluationGate], evaluation: &Evaluation) -> Result<(), String> {
-    let champion = evaluation.champion.as_ref().map(|metrics| &metrics.overall);
-    let scores =
-        Scores { candidate: &evaluation.candidate.overall, champion, popularity: &evaluation.popularity.overall };
+    let champion = evaluation.champion.as_ref();
+    let scores = Scores {
+        candidate: &evaluation.candidate.overall,
+        champion: champion.map(|it| Rival { metrics: &it.overall, spreads: &evaluation.beside_champion }),
+        popularity: Rival { metrics: &evaluation.popularity.overall, spreads: &evaluation.beside_popularity },
+    };
     judge(gates, scores).map_err(|reason| reason.message)
 }
 
