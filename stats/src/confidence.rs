@@ -1,7 +1,7 @@
 //! Confidence sequences for means: intervals that hold at all times at once, so that one may look whenever one likes.
 //!
 //! Asymptotic confidence sequences (Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas, "Time-uniform central limit theory
-//! and asymptotic confidence sequences"; statistics reference, G2). They are asymptotic: they need a burn-in (enforced by
+//! and asymptotic confidence sequences"). They are asymptotic: they need a burn-in (enforced by
 //! [`difference`] and its kin) and values without extreme tails (cap them). For counts of bad answers use [`crate::odds`].
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use statrs::distribution::{ContinuousCDF, Normal};
 
 use crate::cells::Cells;
 
-/// Units that each arm needs before there is an interval (statistics reference, G2).
+/// Units that each arm needs before there is an interval.
 pub const MINIMUM_UNITS: u64 = 100;
 /// Occupied cells that each arm needs before there is an interval: with fewer the standard error is itself too uncertain.
 pub const MINIMUM_CELLS: usize = 30;

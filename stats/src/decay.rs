@@ -1,6 +1,6 @@
 //! Means in which old events count less.
 //!
-//! Forward decay (Cormode, Shkapenyuk, Srivastava & Xu, ICDE 2009; statistics reference, 2.5): weights grow from a
+//! Forward decay (Cormode, Shkapenyuk, Srivastava & Xu, ICDE 2009): weights grow from a
 //! landmark instead of shrinking towards now, so that events may come in any order and parts merge. Time is an argument,
 //! in seconds from any fixed origin.
 

@@ -1,6 +1,6 @@
 //! Batch drift on frozen bins: has a feature, or the score, moved since training, and does it matter?
 //!
-//! An alarm needs three things at once (statistics reference, D1): an effect that is large enough to act on, an effect
+//! An alarm needs three things at once: an effect that is large enough to act on, an effect
 //! above what noise gives at these sample sizes, and significance after correction for the number of features. Nothing
 //! here knows why something moved or what to do about it.
 

@@ -1,6 +1,6 @@
 //! The main canary test: do bad answers fall on the canary more often than its share of requests explains?
 //!
-//! A conditional e-process on a grid of rate ratios (statistics reference, G1; it generalises Lindon & Malek, NeurIPS
+//! A conditional e-process on a grid of rate ratios (it generalises Lindon & Malek, NeurIPS
 //! 2022). Given one bad answer in a look, it fell on the canary with probability η ρ / (η ρ + 1 − ρ), where ρ is the
 //! canary's share of the *requests of that look* and η the ratio of the two bad rates. Because ρ is observed anew in
 //! each look, neither a ramp nor a base rate that moves can cause a false alarm, and one may look as often as one likes:

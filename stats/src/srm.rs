@@ -1,8 +1,8 @@
 //! Sample-ratio mismatch: do the arms get the share of users that they should get?
 //!
 //! A mismatch means that the comparison itself is broken (lost events, a faulty hash, a redirect), so it blocks every
-//! other verdict. The Dirichlet-multinomial e-process of Lindon & Malek, NeurIPS 2022 (arXiv 2011.03567; statistics
-//! reference, G0), valid at every look. Fail at E ≥ 1000, that is `ln_e >= 6.9`.
+//! other verdict. The Dirichlet-multinomial e-process of Lindon & Malek, NeurIPS 2022 (arXiv 2011.03567), valid at
+//! every look. Fail at E ≥ 1000, that is `ln_e >= 6.9`.
 
 use statrs::function::gamma::ln_gamma;
 

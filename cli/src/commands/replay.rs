@@ -51,6 +51,7 @@ pub async fn run(replay: Replay) -> Result<Code> {
         "managed: {} trainings, {} promotions, {} rollbacks",
         managed.trainings, managed.promotions, managed.rollbacks
     );
+    eprintln!("now frozen, monthly and calendar, on the same visits");
     let retrainings = managed.trainings.saturating_sub(1);
     let fixed = tokio::task::spawn_blocking(move || {
         Ok::<_, anyhow::Error>([

@@ -1,6 +1,7 @@
 //! The managed policy: Fairway's own loop under a clock that the visits move. Real router, real registry in a folder of
 //! its own, real trainings; only the time is simulated.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use fairway_core::endpoint::RolloutResult;
 use fairway_model::Interactions;
 use fairway_registry::Registry;
 use fairway_wire::{Context as Moment, Event, RecommendRequest};
+use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
 use super::{K, Months, Policy, Visit};
@@ -55,14 +57,50 @@ pub async fn run_managed(
     }));
     runtime.settle().await?;
     let (mut months, mut told) = (Months::default(), Vec::new());
-    for visit in visits.iter().skip_while(|visit| visit.time < from) {
+    let live: Vec<&Visit> = visits.iter().skip_while(|visit| visit.time < from).collect();
+    let shown = Shown::new(live.len());
+    for visit in live {
+        shown.visit(visit);
         advance(&mut runtime, &clock, visit.time).await?;
         serve(&runtime, rows, visit, &mut months).await?;
         listen(&runtime, &mut told);
     }
+    shown.end();
     advance(&mut runtime, &clock, to).await?;
     listen(&runtime, &mut told);
     Ok(policy(&runtime, told, months))
+}
+
+/// How far it is: a bar with rate and time left on a terminal, a line a month elsewhere.
+struct Shown {
+    bar: ProgressBar,
+    month: RefCell<String>,
+}
+
+impl Shown {
+    fn new(visits: usize) -> Self {
+        let bar = ProgressBar::new(visits as u64);
+        if let Ok(style) = ProgressStyle::with_template("{msg}  [{bar:30}] {pos}/{len} visits  {per_sec}  {eta} left") {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Self { bar, month: RefCell::default() }
+    }
+
+    fn visit(&self, visit: &Visit) {
+        if *self.month.borrow() != visit.month {
+            self.month.replace(visit.month.clone());
+            self.bar.set_message(visit.month.clone());
+            if self.bar.is_hidden() {
+                let all = self.bar.length().unwrap_or_default();
+                eprintln!("managed: {} ({} of {all} visits)", visit.month, self.bar.position());
+            }
+        }
+        self.bar.inc(1);
+    }
+
+    fn end(&self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 /// Takes in what the journal says since the last time; it keeps only the newest lines itself.

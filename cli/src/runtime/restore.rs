@@ -20,7 +20,7 @@ use super::{Clock, Command, Journal, Meter, Runtime, Spec};
 const COMMANDS_MAX: usize = 64;
 /// Shortest window in real time: under a fast clock windows grow, so that they are not too many.
 const WINDOW_REAL: Duration = Duration::from_millis(250);
-/// The window of design §5.
+/// Length of a window in real time.
 const WINDOW: Duration = Duration::from_secs(10);
 
 impl Runtime {

@@ -2,7 +2,7 @@
 //!
 //! Errors and slow answers go through the odds-grid e-process (immune to ramps and to base rates that move); reward
 //! through a confidence sequence over strata, one stratum for each weight that was in force when the user was exposed,
-//! because pooling over weights would compare different crowds (statistics reference, G1 and G2).
+//! because pooling over weights would compare different crowds.
 
 use std::collections::BTreeMap;
 

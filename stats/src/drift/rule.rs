@@ -7,7 +7,7 @@ use super::{benjamini_hochberg, chi_square_p, psi, psi_noise_floor, total_u64};
 /// Features that a sentence names; the report has them all.
 const NAMED: usize = 1;
 
-/// When counts have drifted. The defaults are those of the statistics reference, D1.
+/// When counts have drifted.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct DriftRule {
     /// PSI from which a feature alarms.

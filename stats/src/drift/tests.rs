@@ -1,4 +1,4 @@
-//! Goldens of the statistics reference 3.1, and the rule on invented features.
+//! Known values, and the rule on invented features.
 
 use proptest::prelude::*;
 

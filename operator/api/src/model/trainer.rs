@@ -205,7 +205,7 @@ pub struct Evaluation {
     pub holdout: Duration,
     /// Whether what is served is trained again on the whole history after the gates have judged the recipe on the holdout.
     pub refit: bool,
-    /// Gates that must all pass. Default: recall@20 no worse than the champion's, and no worse than popularity's.
+    /// Gates that must all pass, at 95 %. Default: recall@20 not shown to be below the champion's, and shown to be above popularity's.
     #[schemars(length(min = 1, max = 32))]
     pub gates: Vec<EvaluationGate>,
 }
@@ -242,10 +242,10 @@ pub struct EvaluationGate {
     pub metric: MetricName,
     /// What the candidate is compared with, on the same holdout.
     pub versus: Opponent,
-    /// The candidate may be at most so much worse.
+    /// The candidate may be at most so much worse: it is rejected if it is shown to be worse than that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tolerance: Option<Tolerance>,
-    /// The candidate must be at least so much better.
+    /// The candidate must be shown to be at least so much better.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_gain: Option<Tolerance>,
 }
