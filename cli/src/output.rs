@@ -1,5 +1,7 @@
 //! Tables for people, JSON for programs.
 
+use std::io::Write;
+
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -21,10 +23,20 @@ impl Output {
     /// The value cannot be written as JSON.
     pub fn print<T: Serialize>(self, value: &T, table: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
         match self {
-            Self::Table => println!("{}", table(value).trim_end()),
-            Self::Json => println!("{}", serde_json::to_string_pretty(value)?),
+            Self::Table => line(table(value).trim_end()),
+            Self::Json => line(&serde_json::to_string_pretty(value)?),
         }
-        Ok(())
+    }
+}
+
+/// Prints a line to stdout. A reader that has gone, such as `head`, is no error.
+///
+/// # Errors
+/// Stdout cannot be written for any other reason.
+pub fn line(text: &str) -> anyhow::Result<()> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::Invalid;
+use crate::output;
 use crate::runtime::{Clock, Spec};
 pub use summary::Act;
 
@@ -126,7 +127,7 @@ impl Prepared {
             () = stop.cancelled() => Ok(()),
         };
         played?;
-        let went_as_told = told.finish();
+        let went_as_told = told.finish()?;
         if stop.is_cancelled() {
             visiting.await.context("the shop broke down")?;
         }
@@ -209,8 +210,9 @@ impl Told {
         candidates::register(&log, name, make, &self.work, self.stage.clock.now()).await
     }
 
-    fn finish(&self) -> bool {
-        summary::print(&self.acts, &self.handle.report(), self.begun.elapsed());
-        self.acts.iter().all(|act| act.as_told) && self.handle.report().failed == 0
+    fn finish(&self) -> Result<bool> {
+        let load = self.handle.report();
+        output::line(&summary::text(&self.acts, &load, self.begun.elapsed()))?;
+        Ok(self.acts.iter().all(|act| act.as_told) && load.failed == 0)
     }
 }

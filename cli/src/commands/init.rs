@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::args::Init;
 use crate::exit::{Code, Invalid};
+use crate::output;
 
 /// Reads the columns and prints (or writes) a manifest.
 ///
@@ -14,7 +15,7 @@ pub async fn run(init: Init) -> Result<Code> {
     let columns: Vec<fairway_api::init::Column> = columns.into_iter().map(column).collect();
     let text = fairway_api::init::manifest(&columns, &anywhere(&init.data)?, &init.name);
     let Some(path) = init.out else {
-        print!("{text}");
+        output::line(text.trim_end())?;
         return Ok(Code::Done);
     };
     if path.exists() {

@@ -16,6 +16,7 @@ use clap::CommandFactory;
 
 use crate::args::{Arguments, Command};
 use crate::exit::Code;
+use crate::output;
 
 /// Runs the command that was asked for.
 ///
@@ -37,7 +38,7 @@ pub async fn run(arguments: Arguments) -> Result<Code> {
             Ok(Code::Done)
         }
         Command::Reference => {
-            print!("{}", fairway_api::reference_markdown());
+            output::line(fairway_api::reference_markdown().trim_end())?;
             Ok(Code::Done)
         }
     }

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use super::validate;
 use crate::args::Replay;
 use crate::exit::{Code, Invalid};
-use crate::output::{Output, table};
+use crate::output::{self, Output, table};
 use crate::replay::{Comparison, Family, calendar, frozen, monthly, run_fixed, run_managed, visits};
 use crate::runtime::Spec;
 
@@ -67,7 +67,7 @@ pub async fn run(replay: Replay) -> Result<Code> {
         for reason in
             comparison.policies.iter().filter(|policy| policy.name == "managed").flat_map(|policy| &policy.reasons)
         {
-            println!("{reason}");
+            output::line(reason)?;
         }
     }
     Ok(Code::Done)

@@ -105,8 +105,8 @@ async fn watch(place: &Place) -> Result<Code> {
         let events: Vec<Line> = serde_json::from_value(live["events"].clone())?;
         for event in events.iter().filter(|event| last.is_none_or(|last| event.number > last)) {
             match place.output {
-                Output::Table => println!("{event}"),
-                Output::Json => println!("{}", serde_json::to_string(event)?),
+                Output::Table => output::line(&event.to_string())?,
+                Output::Json => output::line(&serde_json::to_string(event)?)?,
             }
         }
         last = events.last().map(|event| event.number).max(last);

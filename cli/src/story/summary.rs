@@ -1,4 +1,4 @@
-//! What the story prints at its end: each act with its numbers, and what the users noticed.
+//! What the story says at its end: each act with its numbers, and what the users noticed.
 
 use std::time::Duration;
 
@@ -19,21 +19,22 @@ pub struct Act {
     pub ended: Option<Ended>,
 }
 
-/// Prints the summary to stdout.
-pub fn print(acts: &[Act], load: &LoadReport, took: Duration) {
-    println!("\nWhat happened ({} s of real time):\n", took.as_secs());
+/// The summary.
+pub fn text(acts: &[Act], load: &LoadReport, took: Duration) -> String {
     let rows = acts.iter().enumerate().map(|(i, act)| row(i + 1, act, load));
-    println!(
-        "{}",
-        output::table(&["", "act", "version", "outcome", "users exposed", "requests", "time to verdict"], rows)
-    );
-    println!();
+    let header = ["", "act", "version", "outcome", "users exposed", "requests", "time to verdict"];
+    let mut lines = vec![
+        format!("\nWhat happened ({} s of real time):\n", took.as_secs()),
+        output::table(&header, rows),
+        String::new(),
+    ];
     for (i, act) in acts.iter().enumerate() {
         if let Some(ended) = &act.ended {
-            println!("{}. version {} {}: {}", i + 1, ended.target.version, verb(ended.result), ended.reason.message);
+            let (version, verb) = (ended.target.version, verb(ended.result));
+            lines.push(format!("{}. version {version} {verb}: {}", i + 1, ended.reason.message));
         }
     }
-    println!(
+    lines.push(format!(
         "\n{} visits, {} requests, {} answered, {} failed; median {:.1} ms, 99th percentile {:.1} ms",
         load.visits,
         load.requests,
@@ -41,15 +42,14 @@ pub fn print(acts: &[Act], load: &LoadReport, took: Duration) {
         load.failed,
         load.latency_p50_us as f64 / 1e3,
         load.latency_p99_us as f64 / 1e3
-    );
-    for failure in &load.failures {
-        println!("  failed: {failure}");
-    }
+    ));
+    lines.extend(load.failures.iter().map(|failure| format!("  failed: {failure}")));
     let strays = acts.iter().filter(|act| !act.as_told).count();
-    println!(
-        "{}",
-        if strays == 0 { "Everything went as told.".to_owned() } else { format!("{strays} acts did not go as told.") }
-    );
+    lines.push(match strays {
+        0 => "Everything went as told.".to_owned(),
+        _ => format!("{strays} of {} acts did not go as told.", acts.len()),
+    });
+    lines.join("\n")
 }
 
 fn row(number: usize, act: &Act, load: &LoadReport) -> Vec<String> {
