@@ -92,7 +92,7 @@ impl Default for ShopConfig {
             items: 600,
             taste_groups: 12,
             segments: segments.map(|(name, share)| Segment { name: name.to_owned(), share }).to_vec(),
-            visits_per_day: 4_000.0,
+            visits_per_day: 6_000.0,
             history_visits_per_day: 300.0,
             zipf: 0.9,
             position_bias: 0.7,
