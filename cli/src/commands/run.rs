@@ -60,6 +60,10 @@ async fn start(name: &str, reason: &str, force: bool, wait: Option<Duration>, pl
         reasons = folder.send(reqwest::Method::POST, "/admin/runs", Some(body)).await?;
         let has_started = reasons.iter().any(|reason| reason.code == "RunStarted");
         if !has_started {
+            // It may have ended between the first look and the asking.
+            if let Some(end) = run.outcome::<RunEnd>().await? {
+                return ended(name, end, place);
+            }
             print(name, reasons, None, place)?;
             return Ok(Code::Suppressed);
         }

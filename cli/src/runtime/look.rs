@@ -123,7 +123,7 @@ impl Runtime {
         self.endpoint.take_in(&fresh);
         self.model.take_in(&fresh);
         self.housekeeping(now, &fresh).await?;
-        let asked = self.take_commands();
+        let asked = self.take_commands().await;
         let registered = self.model_log.head().await.context("reading the registry")?.map(|entry| entry.state);
         self.versions.collect(&self.router).await;
         let wanted = self.wanted(registered.as_ref());
@@ -161,7 +161,7 @@ impl Runtime {
         Ok(())
     }
 
-    fn take_commands(&mut self) -> Asked {
+    async fn take_commands(&mut self) -> Asked {
         let mut asked = Asked::default();
         while let Ok(command) = self.commands.try_recv() {
             match command {
@@ -169,7 +169,7 @@ impl Runtime {
                     asked.rollout.push((who, request));
                     asked.answers.push(answer);
                 }
-                Command::Model { request, answer } => match self.refusal(&request) {
+                Command::Model { request, answer } => match self.refusal(&request).await {
                     None => {
                         asked.model.push(request);
                         asked.answers.push(answer);
@@ -182,10 +182,18 @@ impl Runtime {
         asked
     }
 
-    /// Names come from outside and go into the bucket's paths.
-    fn refusal(&self, request: &ModelRequest) -> Option<Reason> {
+    /// Names come from outside and go into the bucket's paths; and what has an outcome there never runs again.
+    async fn refusal(&self, request: &ModelRequest) -> Option<Reason> {
         let ModelRequest::Start { name, .. } = request else { return None };
-        self.model_log.run(name).err().map(|error| Reason::new("InvalidName", error.to_string()))
+        let run = match self.model_log.run(name) {
+            Ok(run) => run,
+            Err(error) => return Some(Reason::new("InvalidName", error.to_string())),
+        };
+        match run.outcome::<serde_json::Value>().await {
+            Ok(None) => None,
+            Ok(Some(_)) => Some(Reason::new("AlreadyEnded", format!("run {name} has ended; it never runs again"))),
+            Err(error) => Some(Reason::new("BucketFailed", error.to_string())),
+        }
     }
 
     /// What the endpoint's reference stands for now. `@challenger` falls back to the champion while there is none.
