@@ -3,17 +3,20 @@
 //! Phases: nothing served yet → stable alone → rollout (steps) → promoted and baking → stable alone. Rollback is one
 //! step away from each of them and needs neither registry nor bucket (invariant I3): it is a route without the canary.
 
+mod conditions;
+mod route;
+mod verbs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use fairway_wire::{Canary, Route, Target, Window};
+use fairway_wire::{Route, Target, Window};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::feasible;
-use crate::plan::{Condition, Plan, Reason, elapsed, spell};
+use crate::plan::{Plan, Reason, elapsed, spell};
 use crate::policy::{EndpointPolicy, OnInconclusive, OnMissingTelemetry};
-use crate::rollout::{Bake, Pause, Rollout, harm, unproved};
+use crate::rollout::{Bake, Rollout, harm, unproved};
 
 /// What an endpoint remembers between looks; it is stored with each plan.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -181,111 +184,6 @@ impl Look<'_> {
         if let Some(bake) = &mut self.status.bake {
             bake.rollout.absorb(self.observed.windows);
         }
-    }
-
-    fn obey(&mut self) {
-        for (who, request) in self.observed.requests {
-            match request {
-                RolloutRequest::Pause => self.pause(&format!("paused by {who}")),
-                RolloutRequest::Resume => self.resume(who),
-                RolloutRequest::Promote { full } => self.promote_by_hand(*full, who),
-                RolloutRequest::Abort => self.roll_back(Reason::new("Aborted", format!("aborted by {who}"))),
-                RolloutRequest::Retry => self.retry(who),
-                RolloutRequest::Undo { to } => self.undo(to.as_ref(), who),
-            }
-        }
-    }
-
-    fn pause(&mut self, why: &str) {
-        let since = self.now;
-        match &mut self.status.rollout {
-            Some(rollout) => {
-                rollout.paused.get_or_insert(Pause { since, why: why.to_owned() });
-                self.say("Paused", why);
-            }
-            None => self.say("NothingToPause", "there is no rollout to pause"),
-        }
-    }
-
-    fn resume(&mut self, who: &str) {
-        let (limit, now) = (self.policy.max_duration, self.now);
-        match self.status.rollout.as_mut().filter(|rollout| rollout.paused.is_some()) {
-            Some(rollout) => {
-                rollout.paused = None;
-                if elapsed(rollout.limit_from, now) > limit {
-                    rollout.limit_from = now;
-                }
-                self.say("Resumed", format!("resumed by {who}"));
-            }
-            None => self.say("NothingToResume", "no rollout is paused"),
-        }
-    }
-
-    fn promote_by_hand(&mut self, full: bool, who: &str) {
-        let Some(rollout) = &mut self.status.rollout else {
-            return self.say("NothingToPromote", "there is no rollout to promote");
-        };
-        rollout.paused = None;
-        if full || rollout.is_last_step(self.policy) {
-            self.promote(Reason::new("Promoted", format!("promoted by {who}")));
-        } else {
-            self.next_step(&format!("sent to the next step by {who}"));
-        }
-    }
-
-    fn retry(&mut self, who: &str) {
-        let wanted = self.observed.wanted.map(|target| target.digest.clone());
-        match wanted.and_then(|digest| self.status.barred.remove(&digest)) {
-            Some(_) => self.say("Retried", format!("the barred version may be tried again, says {who}")),
-            None => self.say("NothingToRetry", "the wanted version is not barred"),
-        }
-    }
-
-    fn undo(&mut self, to: Option<&Target>, who: &str) {
-        let reason = Reason::new("Undone", format!("undone by {who}"));
-        if self.status.rollout.is_some() {
-            return self.roll_back(reason);
-        }
-        let previous = to.cloned().or_else(|| self.status.bake.as_ref().map(|bake| bake.previous.clone()));
-        let previous = previous.or_else(|| self.last_promoted_before_stable());
-        match previous {
-            Some(target) if self.observed.ready.contains(&target.digest) => self.replace_stable(target, reason),
-            Some(target) => {
-                let message = format!("version {} is being loaded; ask again when it is ready", target.version);
-                self.effects.push(EndpointEffect::Load { target });
-                self.say("Loading", message);
-            }
-            None => self.say("NothingToUndo", "no earlier version is known"),
-        }
-    }
-
-    fn last_promoted_before_stable(&self) -> Option<Target> {
-        let stable = self.status.stable.as_ref()?;
-        let promoted = self.status.history.iter().rev().filter(|ended| ended.result == RolloutResult::Promoted);
-        let is_bad = |digest: &String| *digest == stable.digest || self.status.barred.contains_key(digest);
-        promoted.map(|ended| ended.target.clone()).find(|target| !is_bad(&target.digest))
-    }
-
-    fn replace_stable(&mut self, target: Target, reason: Reason) {
-        self.reasons.push(reason.clone());
-        if let Some(bake) = self.status.bake.take().filter(|bake| bake.previous == target) {
-            return self.revert(bake, reason);
-        }
-        if let Some(stable) = self.status.stable.take() {
-            self.bar(&stable.digest, &reason.message);
-            self.status.rollouts += 1;
-            self.remember(Ended {
-                id: format!("{}-v{}", self.status.rollouts, stable.version),
-                target: stable,
-                result: RolloutResult::RolledBack,
-                reason: reason.clone(),
-                started: self.now,
-                ended: self.now,
-                canary_requests: 0,
-            });
-        }
-        self.move_champion(&target, &reason.message);
-        self.status.stable = Some(target);
     }
 
     fn bar(&mut self, digest: &str, why: &str) {
@@ -562,56 +460,8 @@ impl Look<'_> {
         self.consider_wanted();
     }
 
-    /// Sets the route that follows from the status, if it is another one than before or its lease must be renewed.
-    fn route(&mut self) {
-        let before = self.status.route.clone();
-        let mut route = self.wanted_route(before.as_ref());
-        let unchanged = before.as_ref().is_some_and(|before| same_but_lease(before, &route));
-        if unchanged {
-            route.generation = before.as_ref().map_or(0, |before| before.generation);
-            let renew_at =
-                before.as_ref().and_then(|before| before.lease_until).map(|until| until - self.observed.lease / 2);
-            if renew_at.is_none_or(|at| self.now < at) {
-                return;
-            }
-        } else if let (Some(rollout), Some(canary)) = (&mut self.status.rollout, &route.canary) {
-            let is_new_weight = before.as_ref().and_then(|before| before.canary.as_ref()).map(|before| before.weight)
-                != Some(canary.weight);
-            if is_new_weight || rollout.weight_generation == 0 {
-                rollout.weight_generation = route.generation;
-            }
-            rollout.note_generation(route.generation, &canary.segments);
-        }
-        self.status.route = Some(route.clone());
-        self.effects.push(EndpointEffect::SetRoute { route });
-    }
-
-    fn wanted_route(&self, before: Option<&Route>) -> Route {
-        let rollout = self.status.rollout.as_ref();
-        let canary = rollout.filter(|rollout| self.observed.ready.contains(&rollout.candidate.digest)).map(|rollout| {
-            let step = rollout.current(self.policy);
-            Canary {
-                target: rollout.candidate.clone(),
-                weight: step.weight,
-                segments: step.segments.clone(),
-                shadow: self.policy.shadow,
-            }
-        });
-        Route {
-            generation: before.map_or(0, |before| before.generation) + 1,
-            stable: self.status.stable.clone(),
-            salt: rollout.map_or_else(String::new, |rollout| rollout.id.clone()),
-            holdback: self.policy.holdback,
-            serve_baseline: self.observed.serve_baseline,
-            slow_over_ms: millis(self.policy.slow_over),
-            deadline_ms: millis(self.policy.deadline),
-            lease_until: canary.is_some().then(|| self.now + self.observed.lease),
-            canary,
-        }
-    }
-
     fn finish(self) -> Plan<EndpointEffect, EndpointStatus> {
-        let conditions = conditions(self.policy, &self.status, &self.reasons, self.now);
+        let conditions = conditions::conditions(self.policy, &self.status, &self.reasons, self.now);
         let busy = self.status.rollout.is_some() || self.status.bake.is_some();
         let next_look = self.now + if busy { self.observed.lease / 4 } else { self.observed.lease };
         crate::invariants::check_endpoint(self.policy, self.observed, &self.status);
@@ -624,51 +474,4 @@ fn promotion(verdicts: &[crate::evidence::Verdict]) -> String {
     let numbers: Vec<&str> = verdicts.iter().map(|verdict| verdict.message.as_str()).collect();
     let how = if unproved == 0 { "proved not worse" } else { "no harm shown" };
     format!("{how} on {} gates ({})", verdicts.len(), numbers.join("; "))
-}
-
-fn millis(duration: Duration) -> u32 {
-    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
-}
-
-fn same_but_lease(before: &Route, after: &Route) -> bool {
-    let neutral = |route: &Route| Route { generation: 0, lease_until: None, ..route.clone() };
-    neutral(before) == neutral(after)
-}
-
-fn conditions(policy: &EndpointPolicy, status: &EndpointStatus, reasons: &[Reason], now: Timestamp) -> Vec<Condition> {
-    let condition =
-        |kind: &str, holds: bool, reason: Reason| Condition { kind: kind.to_owned(), status: holds, reason };
-    let last = |codes: &[&str]| reasons.iter().rev().find(|reason| codes.contains(&reason.code.as_str())).cloned();
-    let mut all = Vec::new();
-    match &status.stable {
-        Some(stable) => {
-            all.push(condition("Ready", true, Reason::new("Serving", format!("version {} serves", stable.version))))
-        }
-        None => all.push(condition(
-            "Ready",
-            false,
-            Reason::new("NoVersion", "the baseline serves until a first version passes"),
-        )),
-    }
-    if let Some(rollout) = &status.rollout {
-        let weight = rollout.weight(policy);
-        let message = format!("version {} on {weight} of the users", rollout.candidate.version);
-        let progress = last(&["Progressing", "StepUp", "RolloutStarted", "AwaitingProof", "Loading"]);
-        all.push(condition(
-            "Progressing",
-            rollout.paused.is_none(),
-            progress.unwrap_or_else(|| Reason::new("Rollout", message)),
-        ));
-        if let Some(pause) = &rollout.paused {
-            all.push(condition("Paused", true, Reason::new("Paused", pause.why.clone())));
-        }
-        all.push(feasible::condition(policy, rollout, now));
-    }
-    if let Some(missing) = last(&["TelemetryMissing"]) {
-        all.push(condition("TelemetryMissing", true, missing));
-    }
-    if let Some(ended) = status.history.last().filter(|ended| ended.result == RolloutResult::RolledBack) {
-        all.push(condition("RolledBack", true, ended.reason.clone()));
-    }
-    all
 }

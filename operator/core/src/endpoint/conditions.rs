@@ -1,0 +1,51 @@
+//! An endpoint's conditions: the facts that people see of it.
+
+use jiff::Timestamp;
+
+use super::{EndpointStatus, RolloutResult};
+use crate::feasible;
+use crate::plan::{Condition, Reason};
+use crate::policy::EndpointPolicy;
+
+pub(super) fn conditions(
+    policy: &EndpointPolicy,
+    status: &EndpointStatus,
+    reasons: &[Reason],
+    now: Timestamp,
+) -> Vec<Condition> {
+    let condition =
+        |kind: &str, holds: bool, reason: Reason| Condition { kind: kind.to_owned(), status: holds, reason };
+    let last = |codes: &[&str]| reasons.iter().rev().find(|reason| codes.contains(&reason.code.as_str())).cloned();
+    let mut all = Vec::new();
+    match &status.stable {
+        Some(stable) => {
+            all.push(condition("Ready", true, Reason::new("Serving", format!("version {} serves", stable.version))))
+        }
+        None => all.push(condition(
+            "Ready",
+            false,
+            Reason::new("NoVersion", "the baseline serves until a first version passes"),
+        )),
+    }
+    if let Some(rollout) = &status.rollout {
+        let weight = rollout.weight(policy);
+        let message = format!("version {} on {weight} of the users", rollout.candidate.version);
+        let progress = last(&["Progressing", "StepUp", "RolloutStarted", "AwaitingProof", "Loading"]);
+        all.push(condition(
+            "Progressing",
+            rollout.paused.is_none(),
+            progress.unwrap_or_else(|| Reason::new("Rollout", message)),
+        ));
+        if let Some(pause) = &rollout.paused {
+            all.push(condition("Paused", true, Reason::new("Paused", pause.why.clone())));
+        }
+        all.push(feasible::condition(policy, rollout, now));
+    }
+    if let Some(missing) = last(&["TelemetryMissing"]) {
+        all.push(condition("TelemetryMissing", true, missing));
+    }
+    if let Some(ended) = status.history.last().filter(|ended| ended.result == RolloutResult::RolledBack) {
+        all.push(condition("RolledBack", true, ended.reason.clone()));
+    }
+    all
+}
