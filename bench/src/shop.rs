@@ -1,8 +1,8 @@
 //! An invented shop of a given size: who bought what and when, what items are called, what users have.
 //!
 //! Shaped like UCI's Online Retail II: few users buy most, an item's buyers fall slowly with its rank and then fast, a
-//! user's rows come in visits, and much is bought again. The same size and seed give the same shop. It has no taste: nothing can be learned here
-//! but popularity, which costs what learning anything costs.
+//! user's rows come in visits, and much is bought again. The same size and seed give the same shop. It has no taste:
+//! nothing can be learned here but popularity, which costs what learning anything costs.
 
 use fairway_model::{Interactions, ItemTexts};
 use rand::seq::SliceRandom;

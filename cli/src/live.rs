@@ -64,11 +64,10 @@ impl Screen {
     }
 
     fn draw(&mut self, step: Option<&Step>) {
-        let is_same = |shown: &Step, step: &Step| shown.run == step.run && shown.stage == step.stage;
         match step {
             None => self.clear(),
             Some(step) => {
-                if !self.shown.as_ref().is_some_and(|shown| is_same(shown, step)) {
+                if !self.shown.as_ref().is_some_and(|shown| shown.is_of_stage(step)) {
                     self.clear();
                     self.bar = Some(bar(step));
                 }
@@ -93,7 +92,7 @@ impl Screen {
             self.shown = None;
             return;
         };
-        let since = self.shown.as_ref().filter(|shown| shown.run == step.run && shown.stage == step.stage);
+        let since = self.shown.as_ref().filter(|shown| shown.is_of_stage(step));
         let told = since.map_or(0.0, |shown| shown.seconds);
         if step.seconds - told >= SAY_EVERY_SECONDS {
             eprintln!("{}", sentence(step));

@@ -210,7 +210,7 @@ impl<'a> Ranker<'a> {
 ///
 /// Recall is hits / min(k, targets); a hit in place p (from 0) gains 1 / log2(p + 2), over the gain of min(k, targets)
 /// hits in the first places.
-fn recall_and_ndcg(hits: &[bool], targets: usize, k: usize) -> (f64, f64) {
+pub fn recall_and_ndcg(hits: &[bool], targets: usize, k: usize) -> (f64, f64) {
     let gain = |place: usize| 1.0 / (place as f64 + 2.0).log2();
     let places = hits.iter().take(k).enumerate().filter(|(_, hit)| **hit).map(|(place, _)| place);
     let (count, gained) = places.fold((0, 0.0), |(n, sum), place| (n + 1, sum + gain(place)));

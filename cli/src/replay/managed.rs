@@ -1,7 +1,6 @@
 //! The managed policy: Fairway's own loop under a clock that the visits move. Real router, real registry in a folder of
 //! its own, real trainings; only the time is simulated.
 
-use std::cell::RefCell;
 use std::path::Path;
 use std::time::Duration;
 
@@ -58,7 +57,7 @@ pub async fn run_managed(
     runtime.settle().await?;
     let (mut months, mut told) = (Months::default(), Vec::new());
     let live: Vec<&Visit> = visits.iter().skip_while(|visit| visit.time < from).collect();
-    let shown = Shown::new(live.len());
+    let mut shown = Shown::new(live.len());
     for visit in live {
         shown.visit(visit);
         advance(&mut runtime, &clock, visit.time).await?;
@@ -74,7 +73,7 @@ pub async fn run_managed(
 /// How far it is: a bar with rate and time left on a terminal, a line a month elsewhere.
 struct Shown {
     bar: ProgressBar,
-    month: RefCell<String>,
+    month: String,
 }
 
 impl Shown {
@@ -83,12 +82,12 @@ impl Shown {
         if let Ok(style) = ProgressStyle::with_template("{msg}  [{bar:30}] {pos}/{len} visits  {per_sec}  {eta} left") {
             bar.set_style(style.progress_chars("=> "));
         }
-        Self { bar, month: RefCell::default() }
+        Self { bar, month: String::new() }
     }
 
-    fn visit(&self, visit: &Visit) {
-        if *self.month.borrow() != visit.month {
-            self.month.replace(visit.month.clone());
+    fn visit(&mut self, visit: &Visit) {
+        if self.month != visit.month {
+            self.month.clone_from(&visit.month);
             self.bar.set_message(visit.month.clone());
             if self.bar.is_hidden() {
                 let all = self.bar.length().unwrap_or_default();
@@ -105,8 +104,7 @@ impl Shown {
 
 /// Takes in what the journal says since the last time; it keeps only the newest lines itself.
 fn listen(runtime: &Runtime, told: &mut Vec<Line>) {
-    let last = told.last().map_or(0, |line| line.number);
-    told.extend(runtime.journal().lines().into_iter().filter(|line| line.number > last));
+    told.extend(runtime.journal().lines_after(told.last().map_or(0, |line| line.number)));
 }
 
 async fn advance(runtime: &mut Runtime, clock: &Clock, to: Timestamp) -> Result<()> {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fairway_trainer::evaluate::recall_and_ndcg;
+
 use super::{K, Month};
 
 /// Sums by month.
@@ -18,14 +20,12 @@ struct Sums {
 impl Months {
     /// Adds one user's list, best first, with what the user then newly bought.
     pub fn add(&mut self, month: &str, list: &[u32], targets: &BTreeSet<u32>) {
-        let hits: Vec<usize> =
-            list.iter().take(K).enumerate().filter(|(_, item)| targets.contains(item)).map(|(rank, _)| rank).collect();
-        let gain = |rank: usize| 1.0 / (rank as f64 + 2.0).log2();
-        let best = targets.len().min(K);
+        let hits: Vec<bool> = list.iter().map(|item| targets.contains(item)).collect();
+        let (recall, ndcg) = recall_and_ndcg(&hits, targets.len(), K);
         let sums = self.0.entry(month.to_owned()).or_default();
         sums.users += 1;
-        sums.recall += hits.len() as f64 / best as f64;
-        sums.ndcg += hits.iter().map(|rank| gain(*rank)).sum::<f64>() / (0..best).map(gain).sum::<f64>();
+        sums.recall += recall;
+        sums.ndcg += ndcg;
     }
 
     /// Means by month.

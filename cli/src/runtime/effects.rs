@@ -142,6 +142,6 @@ impl Runtime {
 }
 
 /// The registry bounds the length of a reason.
-fn shortened(why: &str) -> String {
+pub(super) fn shortened(why: &str) -> String {
     why.chars().take(300).collect()
 }

@@ -101,7 +101,14 @@ impl Journal {
 
     /// All kept lines, oldest first.
     pub fn lines(&self) -> Vec<Line> {
-        self.inner.lock().expect("no panic while it is held").lines.iter().cloned().collect()
+        self.lines_after(0)
+    }
+
+    /// The kept lines with a number above `last`, oldest first.
+    pub fn lines_after(&self, last: u64) -> Vec<Line> {
+        let kept = self.inner.lock().expect("no panic while it is held");
+        let known = kept.lines.partition_point(|line| line.number <= last);
+        kept.lines.range(known..).cloned().collect()
     }
 
     /// Lines from now on.

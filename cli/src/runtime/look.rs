@@ -123,6 +123,12 @@ impl Runtime {
         self.endpoint.take_in(&fresh);
         self.model.take_in(&fresh);
         self.housekeeping(now, &fresh).await?;
+        // Before the verbs are taken: a run whose end is seen here has its outcome in the bucket, where a verb that names it
+        // again finds it; any other is still active for the decision below.
+        let run_end = match &mut self.training {
+            Some(training) => training.poll().await,
+            None => None,
+        };
         let asked = self.take_commands().await;
         let registered = self.model_log.head().await.context("reading the registry")?.map(|entry| entry.state);
         self.versions.collect(&self.router).await;
@@ -131,10 +137,6 @@ impl Runtime {
         let endpoint = self.decide_endpoint(now, wanted.as_ref(), &asked.rollout);
         self.keep_endpoint(now, wanted.clone(), &endpoint).await?;
         self.carry_out(now).await?;
-        let run_end = match &mut self.training {
-            Some(training) => training.poll().await,
-            None => None,
-        };
         let model = self.decide_model(now, wanted.as_ref(), run_end.as_ref(), &asked.model);
         self.keep_model(now, wanted, &model, run_end.is_some()).await?;
         self.carry_out(now).await?;

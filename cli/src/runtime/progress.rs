@@ -25,6 +25,13 @@ pub struct Step {
     pub seconds_left: Option<f64>,
 }
 
+impl Step {
+    /// Whether both tell of the same stage of the same run.
+    pub fn is_of_stage(&self, other: &Self) -> bool {
+        self.run == other.run && self.stage == other.stage
+    }
+}
+
 /// Shared by the run and those who show it. Empty while nothing is trained.
 #[derive(Clone, Default)]
 pub struct Meter(Arc<Mutex<Option<Stage>>>);

@@ -15,7 +15,7 @@ use fairway_registry::{ModelLog, Registration, RunLog};
 use fairway_trainer::{CancelFlag, Evaluation, Outcome, TrainingPlan};
 use tokio::task::JoinHandle;
 
-use super::effects::ACTOR;
+use super::effects::{ACTOR, shortened};
 use super::progress::{Meter, Told};
 use super::{Clock, Journal};
 
@@ -186,7 +186,7 @@ async fn register(start: &Start, trained: &fairway_trainer::Trained) -> Result<R
         labels: BTreeMap::from([("family".to_owned(), start.plan.family.clone())]),
         provenance: trained.provenance.clone(),
         alias: Some("challenger".to_owned()),
-        reason: start.plan.reason.chars().take(300).collect(),
+        reason: shortened(&start.plan.reason),
     };
     let version = start.model_log.register(&trained.bundle, registration).await.context("registering the version")?;
     Ok(RunEnd::Registered { version: version.number })

@@ -298,9 +298,6 @@ impl Look<'_> {
             let message = format!("run {} is active; {name} was not started", run.name);
             return self.suppress(Reason::new("RunActive", message));
         }
-        if self.status.last_run.as_ref().is_some_and(|(ended, _)| ended == name) {
-            return self.suppress(Reason::new("AlreadyEnded", format!("run {name} has ended; it never runs again")));
-        }
         if force {
             self.status.rejections = 0;
         } else if let Some(refusal) = guards::forbids(self.policy, &self.status, self.observed.rollout_active, self.now)
