@@ -1,11 +1,18 @@
 //! The command line. Help texts teach: each says what happens, what is written, and gives an example.
 
+mod registry;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::output::Output;
+
+pub use registry::{
+    ActorArgument, AliasName, AuthorArgument, ModelName, Registry, RegistryArgument, StoreArgument, StoreOption,
+    VersionName, options_of,
+};
 
 /// Keeps personalization models good in production: notices that a model no longer fits its users, trains a successor,
 /// proves it on a canary, and takes it back by itself when it does harm.
@@ -48,9 +55,14 @@ pub enum Command {
     Replay(Replay),
     /// Show what a running or stopped `fairway up` serves, and why
     Status(Place),
-    /// Look into a registry
+    /// Keep versions of models: look, push, pull, move aliases, approve, sign, delete, export
+    ///
+    /// A registry is a bucket or a folder, without a server. Models are written `namespace/name`, or `name` where there
+    /// is only one of that name. Versions are written `@champion`, `3` or `sha256:…` where the registry has one model,
+    /// else `models:/name@champion`, `models:/name/3`, `models:/name@sha256:…`, with the namespace in front of the name
+    /// (`models:/shop/recs@champion`) where several have that name.
     #[command(subcommand)]
-    Registry(Registry),
+    Registry(Box<Registry>),
     /// Check bundles
     #[command(subcommand)]
     Bundle(Bundle),
@@ -120,6 +132,9 @@ pub struct Up {
     /// Values of variables in the manifests
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub variables: Vec<String>,
+    /// How to reach the registry's store
+    #[command(flatten)]
+    pub store: StoreArgument,
 }
 
 fn parse_speed(text: &str) -> Result<f64, String> {
@@ -133,6 +148,9 @@ pub struct StateArgument {
     /// The state folder of `fairway up` [default: the only one under .fairway]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+    /// How to reach the registry's store
+    #[command(flatten)]
+    pub store: StoreArgument,
 }
 
 /// Verbs of training runs.
@@ -217,50 +235,6 @@ pub struct Place {
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     pub output: Output,
-}
-
-/// Which registry.
-#[derive(Clone, Debug, Args)]
-pub struct RegistryArgument {
-    /// URL of the registry [default: that of the state folder]
-    #[arg(long, value_name = "URL")]
-    pub registry: Option<String>,
-    /// Where a `fairway up` keeps its state
-    #[command(flatten)]
-    pub state: StateArgument,
-    /// How to print
-    #[arg(long, value_enum, default_value_t)]
-    pub output: Output,
-}
-
-/// Registry commands. Models are written `namespace/name`, or `name` if it is the only one.
-#[derive(Debug, Subcommand)]
-pub enum Registry {
-    /// Models and their versions
-    List {
-        /// Where
-        #[command(flatten)]
-        registry: RegistryArgument,
-    },
-    /// One version: where it comes from and what was measured
-    Show {
-        /// `models:/name@champion`, `models:/name/3` or `models:/name@sha256:…`
-        version: fairway_registry::Reference,
-        /// Where
-        #[command(flatten)]
-        registry: RegistryArgument,
-    },
-    /// The model's log: who did what, when, why
-    Log {
-        /// The model
-        model: Option<String>,
-        /// Newest entries
-        #[arg(long, default_value_t = 50)]
-        limit: usize,
-        /// Where
-        #[command(flatten)]
-        registry: RegistryArgument,
-    },
 }
 
 /// Bundle commands.

@@ -47,5 +47,22 @@ pub struct Invalid(pub String);
 
 /// The code of an error that ends the process.
 pub fn of(error: &anyhow::Error) -> Code {
-    if error.is::<Invalid>() { Code::Invalid } else { Code::Error }
+    use fairway_registry::Error;
+
+    // What a registry says of a name, a URL or a file that it was given is about the user's input too.
+    let is_input = matches!(
+        error.downcast_ref(),
+        Some(
+            Error::Scheme { .. }
+                | Error::Url { .. }
+                | Error::StoreOption { .. }
+                | Error::NoRegistry { .. }
+                | Error::Name { .. }
+                | Error::Digest(_)
+                | Error::Reference(_)
+                | Error::Invalid { .. }
+                | Error::Refused { .. }
+        )
+    );
+    if is_input || error.is::<Invalid>() { Code::Invalid } else { Code::Error }
 }

@@ -9,9 +9,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// An error of the registry.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The URL's scheme is not one that this version can keep a registry on.
+    /// The URL's scheme is not one that a registry can be kept on.
     #[error(
-        "registry `{url}`: scheme `{scheme}` is not supported in this version; use a directory (`file:///path` or a plain path) or `memory://`"
+        "registry `{url}`: scheme `{scheme}` cannot hold one; use `s3://`, `gs://`, `az://`, a directory (`file:///path` or a plain path) or `memory://`"
     )]
     Scheme {
         /// The URL as given.
@@ -25,6 +25,40 @@ pub enum Error {
         /// The URL as given.
         url: String,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// An option of the store is not known or not usable.
+    #[error("store option `{name}`: {reason}")]
+    StoreOption {
+        /// The option.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The store cannot be used as it was reached.
+    #[error("registry `{url}`: {reason}; {cure}")]
+    Access {
+        /// The registry.
+        url: String,
+        /// What the store said.
+        reason: String,
+        /// What to change.
+        cure: &'static str,
+    },
+    /// There is no registry at this place.
+    #[error("registry `{url}`: there is none yet; make one with `fairway registry init {url}`")]
+    NoRegistry {
+        /// The place.
+        url: String,
+    },
+    /// The store does not keep what was created, so that two writers could both win.
+    #[error(
+        "registry `{url}`: this store cannot hold one: {reason}. Use a store that honours create-if-absent (Amazon S3, Google Cloud Storage, Azure Blob, MinIO, Cloudflare R2, or a directory)"
+    )]
+    Preconditions {
+        /// The place.
+        url: String,
+        /// What it did.
         reason: String,
     },
     /// A name cannot be used as part of a path.
@@ -88,8 +122,40 @@ pub enum Error {
     /// What was asked for is not there.
     #[error("{0} does not exist")]
     NotFound(String),
+    /// A version was deleted; its tombstone says when, by whom and why.
+    #[error("{what} was deleted{}", show_entry(.entry))]
+    Deleted {
+        /// The version.
+        what: String,
+        /// The number of the log entry that is its tombstone, while the log's state says so.
+        entry: Option<u64>,
+    },
+    /// The tree is being deleted, or was a short while ago.
+    #[error(
+        "the tree {digest} was condemned by a collection and cannot be registered before {until}; train again, or push a tree that differs"
+    )]
+    Condemned {
+        /// The tree.
+        digest: crate::Digest,
+        /// Until then.
+        until: crate::Timestamp,
+    },
+    /// An alias may be moved by certain people only.
+    #[error(
+        "@{alias} is protected: only {actors} may move it, and this is {actor}; change that with `fairway registry alias protect`"
+    )]
+    Protected {
+        /// The alias.
+        alias: String,
+        /// Who tried.
+        actor: String,
+        /// Who may.
+        actors: String,
+    },
     /// A model has as many live versions as a log entry may carry.
-    #[error("{model} has {limit} live versions, the most there can be")]
+    #[error(
+        "{model} has {limit} live versions, the most there can be; set a retention (`fairway registry retention`) and collect"
+    )]
     Full {
         /// The model.
         model: String,
@@ -181,6 +247,10 @@ impl Error {
     pub(crate) fn refused(path: impl ToString, reason: impl ToString) -> Error {
         Error::Refused { path: path.to_string(), reason: reason.to_string() }
     }
+}
+
+fn show_entry(entry: &Option<u64>) -> String {
+    entry.map_or_else(String::new, |seq| format!("; entry {seq} of the log says when, by whom and why"))
 }
 
 fn show(value: &Option<u64>) -> String {

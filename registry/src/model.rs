@@ -1,35 +1,54 @@
-//! A model's log: versions come in, aliases move, and every entry says who did it and why.
-//! It does not decide what becomes champion.
+//! The record of a model, to be read: its log, its versions and their trees, its runs and plans.
+//! What changes it is in `register.rs`, `change.rs`, `signing.rs` and `gc.rs`. It does not decide what
+//! becomes champion.
 
-use crate::commit::{Log, Next, Slot, Step, json};
+use crate::commit::{Next, Slot, Step};
+use crate::log::Log;
 use crate::manifest::PROVENANCE;
-use crate::state::{FORMAT, VERSIONS_MAX, text};
+use crate::progress::Progress;
+use crate::state::{FORMAT, text};
 use crate::store::{LIST_MAX, Store};
-use crate::upload::Uploaded;
 use crate::{
-    Created, Digest, Entry, Error, Manifest, Operation, PlanLog, Reference, Registration, Result, RunLog, State,
-    Target, Timestamp, Version, fetch, names, upload,
+    Created, Digest, Entry, Error, Manifest, Operation, PlanLog, Reference, Result, RunLog, State, Timestamp, Version,
+    fetch, names,
 };
 use object_store::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::path::{Path as FilePath, PathBuf};
 
 /// The record of one model.
 #[derive(Clone, Debug)]
 pub struct ModelLog {
-    store: Store,
-    folder: Path,
+    pub(crate) store: Store,
+    pub(crate) folder: Path,
     name: String,
-    log: Log,
+    pub(crate) log: Log,
     plans: PlanLog,
 }
 
 /// Who does something, why and when.
-struct Author<'a> {
-    actor: &'a str,
-    reason: &'a str,
-    time: Timestamp,
+#[derive(Clone, Copy, Debug)]
+pub struct Author<'a> {
+    /// Who.
+    pub actor: &'a str,
+    /// Why.
+    pub reason: &'a str,
+    /// Now.
+    pub time: Timestamp,
+}
+
+impl Author<'_> {
+    /// The time of an entry: history never goes back, whatever clocks say.
+    pub(crate) fn not_before(&self, entry: Option<&Entry>) -> Timestamp {
+        entry.map_or(self.time, |entry| self.time.max(entry.time))
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        text("actor", self.actor)?;
+        text("reason", self.reason)
+    }
 }
 
 impl ModelLog {
@@ -39,133 +58,101 @@ impl ModelLog {
         ModelLog { store, folder, name: name.to_owned(), log, plans }
     }
 
-    /// The newest entry, with the whole state; `None` before the first.
+    /// Its name, without the namespace.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The newest entry, with the whole state; `None` before the first. One request when nothing
+    /// happened since this value last looked.
     pub async fn head(&self) -> Result<Option<Entry>> {
         self.log.head().await?.as_ref().map(|slot| self.entry(slot)).transpose()
     }
 
+    /// The newest state; an empty one before the first entry.
+    pub async fn state(&self) -> Result<State> {
+        Ok(self.head().await?.map(|entry| entry.state).unwrap_or_default())
+    }
+
     /// The newest entries, newest first, with the chain between them checked.
     pub async fn entries(&self, limit: usize) -> Result<Vec<Entry>> {
-        self.log.newest(limit).await?.iter().map(|slot| self.entry(slot)).collect()
+        self.log.descending(None, limit).await?.iter().map(|slot| self.entry(slot)).collect()
     }
 
-    /// Uploads the tree in `dir` and registers it as the next version, in one commit. A run that
-    /// has registered before gets its version back, and nothing is uploaded.
-    pub async fn register(&self, dir: &FilePath, registration: Registration) -> Result<Version> {
-        registration.check()?;
-        let state = self.head().await?.map(|entry| entry.state).unwrap_or_default();
-        if let Some(version) = state.by_run(&registration.run) {
-            return Ok(version.clone());
+    /// The entries after number `cursor`, oldest first, at most `limit`: how a follower goes on.
+    pub async fn entries_after(&self, cursor: u64, limit: usize) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        while entries.len() < limit.min(LIST_MAX) {
+            let Some(slot) = self.log.read(cursor + 1 + entries.len() as u64).await? else { break };
+            self.log.remember(&slot);
+            entries.push(self.entry(&slot)?);
         }
-        self.room(&state)?;
-        let uploaded = upload::upload(&self.store, &self.versions(), dir, &registration.provenance).await?;
-        let author = Author { actor: &registration.actor, reason: &registration.reason, time: registration.time };
-        self.append(author, |state| self.add(state, &registration, &uploaded)).await
+        Ok(entries)
     }
 
-    /// Adds the version to the state, unless its run was faster elsewhere.
-    fn add(
-        &self,
-        state: &mut State,
-        registration: &Registration,
-        uploaded: &Uploaded,
-    ) -> Result<(Option<Operation>, Version)> {
-        if let Some(version) = state.by_run(&registration.run) {
-            return Ok((None, version.clone()));
+    /// The entry with this number.
+    pub async fn entry_at(&self, seq: u64) -> Result<Option<Entry>> {
+        self.log.read(seq).await?.as_ref().map(|slot| self.entry(slot)).transpose()
+    }
+
+    /// The entry that held at a time: the newest one that is not later. `None`: there was none yet.
+    /// About log2(entries) requests, as the times of a log never go back.
+    pub async fn as_of(&self, time: Timestamp) -> Result<Option<Entry>> {
+        let Some(head) = self.head().await? else { return Ok(None) };
+        if head.time <= time {
+            return Ok(Some(head));
         }
-        self.room(state)?;
-        let version = Version {
-            number: state.next_number(),
-            digest: uploaded.digest.clone(),
-            run: registration.run.clone(),
-            registered: registration.time,
-            bytes: uploaded.manifest.bytes(),
-            files: uploaded.manifest.files.len() as u32,
-            metrics: registration.metrics.clone(),
-            labels: registration.labels.clone(),
-        };
-        state.versions.insert(version.number, version.clone());
-        if let Some(alias) = &registration.alias {
-            state.point(alias, Some(version.number))?;
+        let (mut before, mut after) = (0, head.seq);
+        let mut found = None;
+        while after - before > 1 {
+            let middle = before + (after - before) / 2;
+            let missing = || Error::corrupt(self.log.path(middle), "missing from the log");
+            let entry = self.entry_at(middle).await?.ok_or_else(missing)?;
+            if entry.time <= time {
+                (before, found) = (middle, Some(entry));
+            } else {
+                after = middle;
+            }
         }
-        Ok((Some(Operation::Registered { version: version.number }), version))
+        Ok(found)
     }
 
-    /// Moves an alias from `expected` to `to` (`None`: absent) in one commit, and returns the entry
-    /// after it. Moving `champion` makes the former champion `previous`. Where `expected` and `to`
-    /// are the same and true, nothing is written and the newest entry is returned.
-    pub async fn move_alias(
-        &self,
-        alias: &str,
-        expected: Option<u64>,
-        to: Option<u64>,
-        actor: &str,
-        reason: &str,
-        time: Timestamp,
-    ) -> Result<Entry> {
-        names::name("alias", alias)?;
-        text("actor", actor)?;
-        text("reason", reason)?;
-        let author = Author { actor, reason, time };
-        self.log
-            .commit(|head, next| {
-                let before = head.map(|slot| self.entry(slot)).transpose()?;
-                let mut state = before.as_ref().map(|entry| entry.state.clone()).unwrap_or_default();
-                let found = state.aliases.get(alias).copied();
-                if found != expected {
-                    return Err(Error::Conflict { what: format!("@{alias} of {}", self.folder), expected, found });
-                }
-                if let (Some(entry), true) = (before, found == to) {
-                    return Ok(Step::Done(entry));
-                }
-                state.point(alias, to)?;
-                let (alias, reason) = (alias.to_owned(), reason.to_owned());
-                let entry = compose(next, &author, Operation::Aliased { alias, from: found, to, reason }, state);
-                Ok(Step::Append(json(&self.folder, &entry)?, entry))
-            })
-            .await
+    /// The signature beside a tree, unverified.
+    pub async fn signature(&self, digest: &Digest) -> Result<Option<bytes::Bytes>> {
+        fetch::signature(&self.store, &self.versions(), digest).await
     }
 
-    /// Appends what `change` does to the state; nothing when it gives no operation.
-    async fn append<T>(
-        &self,
-        author: Author<'_>,
-        mut change: impl FnMut(&mut State) -> Result<(Option<Operation>, T)>,
-    ) -> Result<T> {
-        self.log
-            .commit(|head, next| {
-                let before = head.map(|slot| self.entry(slot)).transpose()?;
-                let mut state = before.map(|entry| entry.state).unwrap_or_default();
-                match change(&mut state)? {
-                    (None, value) => Ok(Step::Done(value)),
-                    (Some(operation), value) => {
-                        let entry = compose(next, &author, operation, state);
-                        Ok(Step::Append(json(&self.folder, &entry)?, value))
-                    }
-                }
-            })
-            .await
+    pub(crate) fn signature_path(&self, digest: &Digest) -> Path {
+        self.versions().join(digest.directory()).join(crate::manifest::SIGNATURE)
+    }
+
+    /// Commits an entry and leaves a hint.
+    pub(crate) async fn append<T>(&self, step: impl FnMut(Option<&Slot>, Next<'_>) -> Result<Step<T>>) -> Result<T> {
+        let before = self.log.remembered().map(|slot| slot.seq);
+        let value = self.log.commit(step).await?;
+        if let Some(slot) = self.log.remembered().filter(|slot| Some(slot.seq) != before) {
+            self.log.leave_hint(slot.seq).await;
+        }
+        Ok(value)
     }
 
     /// The version that a reference names. A reference to another model is refused.
     pub async fn resolve(&self, reference: &Reference) -> Result<Version> {
-        let missing = || Error::NotFound(format!("version {reference} of {}", self.folder));
         if reference.model.as_ref().is_some_and(|model| *model != self.name) {
-            return Err(missing());
+            return Err(Error::NotFound(format!("version {reference} of {}", self.folder)));
         }
-        let state = self.head().await?.ok_or_else(missing)?.state;
-        let version = match &reference.target {
-            Target::Alias(alias) => state.by_alias(alias),
-            Target::Number(number) => state.versions.get(number),
-            Target::Digest(digest) => state.by_digest(digest),
-        };
-        version.cloned().ok_or_else(missing)
+        self.state().await?.resolve(reference, &self.name)
     }
 
     /// Makes `cache/sha256-<hex>/` hold the tree of this digest, every file checked, and returns
     /// it. What is there already is checked too, and fetched again when it is damaged.
     pub async fn fetch(&self, digest: &Digest, cache: &FilePath) -> Result<PathBuf> {
-        fetch::fetch(&self.store, &self.versions(), digest, cache).await
+        self.fetch_telling(digest, cache, &Progress::default()).await
+    }
+
+    /// [`ModelLog::fetch`], and tells how far it is.
+    pub async fn fetch_telling(&self, digest: &Digest, cache: &FilePath, progress: &Progress) -> Result<PathBuf> {
+        fetch::fetch(&self.store, &self.versions(), digest, cache, progress).await
     }
 
     /// The manifest of a tree, checked against its digest.
@@ -180,15 +167,26 @@ impl ModelLog {
     }
 
     /// The record of a run, which need not exist yet.
-    pub fn run(&self, name: &str) -> Result<RunLog> {
-        names::name("run", name)?;
-        Ok(RunLog::new(self.store.clone(), self.folder.clone().join("runs").join(name)))
+    pub fn run(&self, run: &str) -> Result<RunLog> {
+        names::name("run", run)?;
+        Ok(RunLog::new(self.store.clone(), self.folder.clone().join("runs").join(run)))
     }
 
-    /// The names of the runs that have a plan or an outcome, sorted.
+    /// The runs that have a plan or an outcome, sorted.
     pub async fn runs(&self) -> Result<Vec<String>> {
+        Ok(self.run_files().await?.into_keys().collect())
+    }
+
+    /// The runs that have a plan and no outcome.
+    pub(crate) async fn unfinished(&self) -> Result<Vec<String>> {
+        let runs = self.run_files().await?;
+        Ok(runs.into_iter().filter(|(_, finished)| !finished).map(|(run, _)| run).collect())
+    }
+
+    /// Whether each run has an outcome.
+    async fn run_files(&self) -> Result<BTreeMap<String, bool>> {
         let folder = self.folder.clone().join("runs");
-        let mut runs = std::collections::BTreeSet::new();
+        let mut runs = BTreeMap::new();
         let see = |object: object_store::ObjectMeta| {
             let Some(parts) = object.location.prefix_match(&folder) else {
                 return;
@@ -198,11 +196,11 @@ impl ModelLog {
                 && (file == "plan.json" || file == "outcome.json")
                 && runs.len() < LIST_MAX
             {
-                runs.insert(run.clone());
+                *runs.entry(run.clone()).or_insert(false) |= file == "outcome.json";
             }
         };
         self.store.each(&folder, see).await?;
-        Ok(runs.into_iter().collect())
+        Ok(runs)
     }
 
     /// Appends a plan of the model's loop as number `seq`; see [`PlanLog::append`].
@@ -220,18 +218,11 @@ impl ModelLog {
         self.plans.newest(limit).await
     }
 
-    fn versions(&self) -> Path {
+    pub(crate) fn versions(&self) -> Path {
         self.folder.clone().join("versions")
     }
 
-    fn room(&self, state: &State) -> Result<()> {
-        if state.versions.len() < VERSIONS_MAX {
-            return Ok(());
-        }
-        Err(Error::Full { model: self.folder.to_string(), limit: VERSIONS_MAX })
-    }
-
-    fn entry(&self, slot: &Slot) -> Result<Entry> {
+    pub(crate) fn entry(&self, slot: &Slot) -> Result<Entry> {
         #[derive(serde::Deserialize)]
         struct Format {
             format: u32,
@@ -245,7 +236,13 @@ impl ModelLog {
     }
 }
 
-fn compose(next: Next<'_>, author: &Author<'_>, operation: Operation, state: State) -> Entry {
+pub(crate) fn compose(
+    next: Next<'_>,
+    author: &Author<'_>,
+    time: Timestamp,
+    operation: Operation,
+    state: State,
+) -> Entry {
     Entry {
         format: FORMAT,
         seq: next.seq,
@@ -253,7 +250,7 @@ fn compose(next: Next<'_>, author: &Author<'_>, operation: Operation, state: Sta
         txn: next.txn.to_owned(),
         actor: author.actor.to_owned(),
         reason: author.reason.to_owned(),
-        time: author.time,
+        time,
         operation,
         state,
     }

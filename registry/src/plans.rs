@@ -1,14 +1,15 @@
 //! Plans: what was decided and why, appended in order and chained by hash. Models and endpoints
 //! keep theirs in the same way. It does not know what a plan says.
 
-use crate::commit::{Log, Slot, Step, json};
+use crate::commit::{Slot, Step, json};
+use crate::log::Log;
 use crate::store::Store;
 use crate::{Created, Error, Result};
 use object_store::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// The plans of one model or endpoint: `plans/<seq:020>.json`, numbered from 1.
+/// The plans of one model or endpoint: `plans/`, numbered from 1.
 #[derive(Clone, Debug)]
 pub struct PlanLog {
     log: Log,
@@ -46,6 +47,7 @@ impl PlanLog {
             })
             .await?;
         let Some(found) = refused else {
+            self.log.leave_hint(seq).await;
             return Ok(Created::Now);
         };
         if found.is_some_and(|latest| seq <= latest) && self.holds(seq, body).await? {
@@ -74,7 +76,7 @@ impl PlanLog {
 
     /// The newest plans with their numbers, newest first, with the chain between them checked.
     pub async fn newest<T: DeserializeOwned>(&self, limit: usize) -> Result<Vec<(u64, T)>> {
-        self.log.newest(limit).await?.iter().map(opened).collect()
+        self.log.descending(None, limit).await?.iter().map(opened).collect()
     }
 }
 

@@ -70,7 +70,12 @@ impl RunLog {
     }
 }
 
-/// The path of a checked key in a folder.
+/// The path of a checked key in a folder's folder.
 pub(crate) fn below(folder: &Path, kind: &str, key: &str) -> Path {
-    key.split('/').fold(folder.clone().join(kind), |path, part| path.join(part))
+    under(&folder.clone().join(kind), key)
+}
+
+/// The path of a checked key in a folder.
+pub(crate) fn under(folder: &Path, key: &str) -> Path {
+    key.split('/').fold(folder.clone(), |path, part| path.join(part))
 }

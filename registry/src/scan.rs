@@ -1,20 +1,75 @@
-//! Reads a local tree: which files it has, their hashes, and whether one of them may not enter.
-//! Pickles run code when loaded and are refused by content. It blocks; callers move it off the runtime.
+//! Reads a local tree: which files it has and their hashes, several files at once.
+//! It blocks; callers move it off the runtime. Which files may enter is in `kinds.rs`.
 
+use crate::kinds::{self, Content};
 use crate::manifest::{FILES_MAX, File, TREE_BYTES_MAX};
+use crate::progress::Progress;
 use crate::{Error, Result, names};
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const CHUNK_BYTES: usize = 1 << 20;
-const PICKLE_MEMBER: &[u8] = b"data.pkl";
+/// Files that are hashed at once.
+const HASHES_AT_ONCE: usize = 4;
 
-/// Every file below `root`, in no particular order, with size and sha-256.
-pub(crate) fn scan(root: &Path) -> Result<Vec<File>> {
+/// What a scan refuses.
+pub(crate) enum Check<'a> {
+    /// Nothing but what has no place in a tree: the files are compared with a manifest.
+    Compared,
+    /// Also kinds of files that are not known and not among these, and content that runs.
+    Entering(&'a BTreeSet<String>),
+}
+
+/// Every file below `root`, sorted by path, with size and sha-256.
+pub(crate) fn scan(root: &Path, check: &Check<'_>, progress: &Progress) -> Result<Vec<File>> {
+    let mut files = found(root)?;
+    if let Check::Entering(declared) = check {
+        for file in &files {
+            if let Some(reason) = kinds::undeclared(&file.path, declared) {
+                return Err(Error::refused(&file.path, reason));
+            }
+        }
+    }
+    progress.stage("hash", files.iter().map(|file| file.bytes).sum());
+    let next = AtomicUsize::new(0);
+    let failed = Mutex::new(None);
+    let hashes = Mutex::new(vec![None; files.len()]);
+    let work = || {
+        while let Some((index, file)) = files.iter().enumerate().nth(next.fetch_add(1, Ordering::Relaxed)) {
+            match hash(root, file, check, progress) {
+                Ok(hashed) => locked(&hashes)[index] = Some(hashed),
+                Err(error) => {
+                    locked(&failed).get_or_insert(error);
+                    next.store(files.len(), Ordering::Relaxed);
+                }
+            }
+        }
+    };
+    let workers = files.len().min(HASHES_AT_ONCE).min(std::thread::available_parallelism().map_or(1, |n| n.get()));
+    std::thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(work))));
+    if let Some(error) = locked(&failed).take() {
+        return Err(error);
+    }
+    let hashes = std::mem::take(&mut *locked(&hashes));
+    for (file, hashed) in files.iter_mut().zip(hashes) {
+        *file = hashed.ok_or_else(|| Error::refused(&file.path, "was not read"))?;
+    }
+    Ok(files)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// The files below a folder, not yet hashed.
+fn found(root: &Path) -> Result<Vec<File>> {
     let mut files = Vec::new();
-    let mut total = 0;
+    let mut total = 0_u64;
     let mut folders = vec![String::new()];
     while let Some(folder) = folders.pop() {
         let place = root.join(&folder);
@@ -27,13 +82,12 @@ pub(crate) fn scan(root: &Path) -> Result<Vec<File>> {
             let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
             names::key("file", &path)?;
             // Not followed: a link could lead anywhere on this machine.
-            let kind = entry.file_type().map_err(Error::io(entry.path()))?;
-            if kind.is_dir() {
+            let about = entry.metadata().map_err(Error::io(entry.path()))?;
+            if about.is_dir() {
                 folders.push(path);
-            } else if kind.is_file() {
-                let file = hash(&entry.path(), path)?;
-                total += file.bytes;
-                files.push(file);
+            } else if about.is_file() {
+                total = total.saturating_add(about.len());
+                files.push(File { path, bytes: about.len(), sha256: String::new() });
             } else {
                 return Err(Error::refused(path, "is a link or a special file, not a plain one"));
             }
@@ -43,56 +97,34 @@ pub(crate) fn scan(root: &Path) -> Result<Vec<File>> {
             }
         }
     }
+    files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
 }
 
-fn hash(place: &Path, path: String) -> Result<File> {
-    let mut source = fs::File::open(place).map_err(Error::io(place))?;
+fn hash(root: &Path, file: &File, check: &Check<'_>, progress: &Progress) -> Result<File> {
+    let place = root.join(&file.path);
+    let mut source = fs::File::open(&place).map_err(Error::io(&place))?;
     let mut hasher = Sha256::new();
-    let mut bytes = 0;
+    let mut bytes = 0_u64;
     let mut chunk = vec![0; CHUNK_BYTES];
-    let mut pickles = Pickles::default();
+    let mut content = Content::default();
     loop {
-        let count = source.read(&mut chunk).map_err(Error::io(place))?;
+        let count = source.read(&mut chunk).map_err(Error::io(&place))?;
         if count == 0 {
             break;
         }
-        pickles.see(&chunk[..count]);
+        content.see(&chunk[..count]);
         hasher.update(&chunk[..count]);
         bytes += count as u64;
-    }
-    if pickles.found {
-        return Err(Error::refused(path, "is a pickle, which runs code when loaded; save it as safetensors"));
-    }
-    Ok(File { path, bytes, sha256: hex::encode(hasher.finalize()) })
-}
-
-/// Looks for pickles in bytes that come in chunks.
-#[derive(Default)]
-struct Pickles {
-    head: Vec<u8>,
-    tail: Vec<u8>,
-    found: bool,
-}
-
-impl Pickles {
-    fn see(&mut self, chunk: &[u8]) {
-        self.head.extend(chunk.iter().take(4 - self.head.len()));
-        self.found |= is_pickle(&self.head);
-        if !self.head.starts_with(b"PK\x03\x04") {
-            return;
+        progress.bytes(count as u64);
+        if bytes > TREE_BYTES_MAX {
+            return Err(Error::refused(&file.path, "grows while it is read"));
         }
-        // The member's name may lie across two chunks.
-        self.tail.extend_from_slice(chunk);
-        self.found |= self.tail.windows(PICKLE_MEMBER.len()).any(|part| part == PICKLE_MEMBER);
-        self.tail.drain(..self.tail.len().saturating_sub(PICKLE_MEMBER.len() - 1));
     }
-}
-
-/// `PROTO 2` to `PROTO 5` and then an opcode. The opcode matters: a safetensors file whose header
-/// has 640 bytes starts with `80 02 00`, and no opcode is below `(` (0x28).
-fn is_pickle(head: &[u8]) -> bool {
-    matches!(head, [0x80, 0x02..=0x05, opcode, ..] if *opcode >= 0x28)
+    if let (Check::Entering(_), Some(reason)) = (check, content.refused(&file.path)) {
+        return Err(Error::refused(&file.path, reason));
+    }
+    Ok(File { path: file.path.clone(), bytes, sha256: hex::encode(hasher.finalize()) })
 }
 
 #[cfg(test)]
@@ -109,40 +141,48 @@ mod tests {
         root
     }
 
-    #[test]
-    fn files_are_hashed() {
-        let root = tree(&[("a.json", b"{}"), ("deep/er/b.bin", b"")]);
-        let mut files = scan(root.path()).unwrap();
-        files.sort_by(|a, b| a.path.cmp(&b.path));
-        let seen: Vec<_> = files.iter().map(|f| (f.path.as_str(), f.bytes)).collect();
-        assert_eq!(seen, [("a.json", 2), ("deep/er/b.bin", 0)]);
-        assert_eq!(files[0].sha256, crate::digest::sha256(b"{}"));
+    fn entering(root: &tempfile::TempDir) -> Result<Vec<File>> {
+        scan(root.path(), &Check::Entering(&BTreeSet::new()), &Progress::default())
     }
 
     #[test]
-    fn pickles_are_refused_by_content() {
-        let zip = [b"PK\x03\x04".as_slice(), &[0; 26], b"archive/data.pkl", &[1; 9]].concat();
+    fn files_are_hashed() {
+        let many: Vec<(String, Vec<u8>)> = (0..40).map(|i| (format!("d{}/{i}.txt", i % 3), vec![i; 9])).collect();
+        let named: Vec<(&str, &[u8])> = many.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])).collect();
+        let files = entering(&tree(&named)).unwrap();
+        assert_eq!(files.len(), 40);
+        assert!(files.is_sorted_by(|a, b| a.path < b.path));
+        for file in files {
+            let (_, bytes) = many.iter().find(|(name, _)| *name == file.path).unwrap();
+            assert_eq!((file.bytes, file.sha256), (9, crate::digest::sha256(bytes)));
+        }
+        let files = entering(&tree(&[("a.json", b"{}"), ("deep/er/b.txt", b"")])).unwrap();
+        let seen: Vec<_> = files.iter().map(|f| (f.path.as_str(), f.bytes)).collect();
+        assert_eq!(seen, [("a.json", 2), ("deep/er/b.txt", 0)]);
+    }
+
+    #[test]
+    fn what_may_not_enter() {
         let late = [b"PK\x03\x04".as_slice(), &vec![0; CHUNK_BYTES - 8], b"data.pkl"].concat();
-        let bad: [&[u8]; 5] = [b"\x80\x02}q\0.", b"\x80\x04\x95\x05", b"\x80\x05K\x01.", &zip, &late];
-        for bytes in bad {
-            let root = tree(&[("weights.safetensors", bytes)]);
-            assert!(matches!(scan(root.path()), Err(Error::Refused { .. })));
+        let bad: [(&str, &[u8]); 4] =
+            [("w.json", &late), ("w.safetensors", b"none"), ("w.bin", b"x"), ("w.txt", b"\x80\x04\x95\x05")];
+        for (name, bytes) in bad {
+            let root = tree(&[("good.json", b"{}"), (name, bytes)]);
+            assert!(matches!(entering(&root), Err(Error::Refused { path, .. }) if path == name), "{name}");
+            scan(root.path(), &Check::Compared, &Progress::default()).unwrap();
         }
-        let mut safetensors = 640_u64.to_le_bytes().to_vec();
-        safetensors.extend(b"{\"__metadata__\":{}}");
-        for good in [&safetensors[..], b"PK\x03\x04 a plain zip", b"\x80", b"\x80\x02", b"data.pkl"] {
-            scan(tree(&[("w", good)]).path()).unwrap();
-        }
+        scan(tree(&[("w.bin", b"x")]).path(), &Check::Entering(&["bin".to_owned()].into()), &Progress::default())
+            .unwrap();
     }
 
     #[cfg(unix)]
     #[test]
     fn links_and_wild_names_are_refused() {
-        let root = tree(&[("a", b"x")]);
-        std::os::unix::fs::symlink("/etc/hostname", root.path().join("link")).unwrap();
-        assert!(matches!(scan(root.path()), Err(Error::Refused { .. })));
+        let root = tree(&[("a.txt", b"x")]);
+        std::os::unix::fs::symlink("/etc/hostname", root.path().join("link.txt")).unwrap();
+        assert!(matches!(entering(&root), Err(Error::Refused { .. })));
         for name in ["a\x1bb", "a#1", "a\nb", "a\\b"] {
-            assert!(matches!(scan(tree(&[(name, b"x")]).path()), Err(Error::Name { .. })), "{name:?}");
+            assert!(matches!(entering(&tree(&[(name, b"x")])), Err(Error::Name { .. })), "{name:?}");
         }
     }
 
@@ -150,8 +190,8 @@ mod tests {
     fn too_many_files_are_refused() {
         let root = tempfile::tempdir().unwrap();
         for i in 0..=FILES_MAX {
-            fs::write(root.path().join(i.to_string()), b"").unwrap();
+            fs::write(root.path().join(format!("{i}.txt")), b"").unwrap();
         }
-        assert!(matches!(scan(root.path()), Err(Error::Refused { .. })));
+        assert!(matches!(entering(&root), Err(Error::Refused { .. })));
     }
 }

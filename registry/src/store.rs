@@ -6,7 +6,10 @@ use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
-use std::sync::Arc;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The most a JSON object of the registry may have: log entries, plans, outcomes, manifests.
@@ -43,11 +46,55 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
-    /// The pause before try `attempt` (1 is the first repeat): full jitter below a doubling bound.
-    pub fn pause(&self, attempt: u32) -> Duration {
-        let bound = self.pause.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(self.pause_max);
-        bound.mul_f64(rand::random::<f64>())
+/// How the newest entry of a log is found when no hint helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listing {
+    /// Names come in byte order, so that the first name of a log is its newest entry.
+    Ordered,
+    /// Names come in any order, and listing all of them is cheap: a directory.
+    Cheap,
+    /// Names come in any order, a page at a time: numbers are tried instead.
+    Avoid,
+}
+
+/// Mistakes that tests make on purpose, to see that the simulation finds them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Planted {
+    /// A create that is answered with `AlreadyExists` is taken for lost without reading back.
+    NoReadBack,
+    /// A writer that lost a round tries a later number without looking.
+    NumberSkipped,
+    /// A registration does not look whether trees were condemned meanwhile.
+    NoFence,
+    /// A collection does not look at pins.
+    PinIgnored,
+    /// An alias is moved whatever it points to.
+    AliasWithoutCas,
+    /// A manifest is written before the files that it names.
+    ManifestFirst,
+}
+
+/// Where transaction ids and jitter come from: the system, or a seed, so that a simulation can be repeated.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Chance(Option<Arc<Mutex<StdRng>>>);
+
+impl Chance {
+    /// The same numbers for the same seed.
+    #[cfg_attr(not(test), allow(dead_code))]
+    pub fn seeded(seed: u64) -> Chance {
+        Chance(Some(Arc::new(Mutex::new(StdRng::seed_from_u64(seed)))))
+    }
+
+    fn draw<T>(&self, draw: impl FnOnce(&mut dyn rand::RngCore) -> T) -> T {
+        match &self.0 {
+            Some(seeded) => draw(&mut *seeded.lock().unwrap_or_else(PoisonError::into_inner)),
+            None => draw(&mut rand::rng()),
+        }
+    }
+
+    /// A new transaction id: 128 random bits in hex.
+    pub fn transaction(&self) -> String {
+        self.draw(|chance| format!("{:032x}", chance.random::<u128>()))
     }
 }
 
@@ -58,9 +105,69 @@ pub(crate) struct Store {
     pub objects: Arc<dyn ObjectStore>,
     /// How patient to be.
     pub limits: Limits,
+    /// How names are listed.
+    pub listing: Listing,
+    /// Where ids and jitter come from.
+    pub chance: Chance,
+    /// The local folder that the store is, if it is one.
+    pub local: Option<PathBuf>,
+    /// Tells stores apart; empty: like no other.
+    pub place: String,
+    /// A mistake made on purpose.
+    #[cfg(test)]
+    pub planted: Option<Planted>,
 }
 
 impl Store {
+    /// A store with the usual patience.
+    pub fn new(objects: Arc<dyn ObjectStore>, listing: Listing) -> Store {
+        Store {
+            objects,
+            limits: Limits::default(),
+            listing,
+            chance: Chance::default(),
+            local: None,
+            place: String::new(),
+            #[cfg(test)]
+            planted: None,
+        }
+    }
+
+    /// Whether the other store is this one, so that it can copy by itself.
+    pub fn same(&self, other: &Store) -> bool {
+        Arc::ptr_eq(&self.objects, &other.objects) || (!self.place.is_empty() && self.place == other.place)
+    }
+
+    /// Whether a test makes this mistake on purpose. Never outside of tests.
+    pub fn planted(&self, mistake: Planted) -> bool {
+        #[cfg(test)]
+        return self.planted == Some(mistake);
+        #[cfg(not(test))]
+        return {
+            let _ = mistake;
+            false
+        };
+    }
+
+    /// Removes what a local folder holds besides objects: files of writers that were killed keep
+    /// bytes under other names, and listings pass over them.
+    pub async fn remove_leftovers(&self, folder: &Path) -> Result<()> {
+        let Some(root) = &self.local else { return Ok(()) };
+        let place = root.join(folder.as_ref());
+        let removed = tokio::fs::remove_dir_all(&place).await;
+        match removed {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(place)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The pause before try `attempt` (1 is the first repeat): full jitter below a doubling bound.
+    pub fn pause(&self, attempt: u32) -> Duration {
+        let Limits { pause, pause_max, .. } = self.limits;
+        let bound = pause.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(pause_max);
+        bound.mul_f64(self.chance.draw(|chance| chance.random::<f64>()))
+    }
+
     /// Runs one call that is harmless to repeat, and bounds its time.
     pub async fn bounded<T>(&self, path: &Path, call: impl Future<Output = object_store::Result<T>>) -> Result<T> {
         let limit = self.limits.call;
@@ -109,6 +216,37 @@ impl Store {
         let options = PutOptions::from(PutMode::Create);
         let call = self.objects.put_opts(path, body.into(), options);
         tokio::time::timeout(patience, call).await.ok().map(|answer| answer.map(drop))
+    }
+
+    /// Removes an object; one that is not there is no error.
+    pub async fn delete(&self, path: &Path) -> Result<()> {
+        match self.bounded(path, self.objects.delete(path)).await {
+            Err(Error::Store { source: object_store::Error::NotFound { .. }, .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Whether there is an object, without reading it.
+    pub async fn exists(&self, path: &Path) -> Result<bool> {
+        match self.bounded(path, self.objects.head(path)).await {
+            Ok(_) => Ok(true),
+            Err(Error::Store { source: object_store::Error::NotFound { .. }, .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The first name in listing order of which `pick` makes something.
+    pub async fn first<T>(&self, folder: &Path, mut pick: impl FnMut(&Path) -> Option<T>) -> Result<Option<T>> {
+        let walk = async {
+            let mut objects = self.objects.list(Some(folder));
+            while let Some(object) = objects.next().await {
+                if let Some(found) = pick(&object?.location) {
+                    return Ok(Some(found));
+                }
+            }
+            Ok(None)
+        };
+        self.bounded(folder, walk).await
     }
 
     /// Calls `see` for every object below a folder, in no particular order.

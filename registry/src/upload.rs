@@ -1,92 +1,263 @@
-//! Brings a local tree into the store, under its digest. The manifest is written last, so that a
-//! tree without one is unfinished and counts for nothing. It registers no version.
+//! Brings a tree into the store, under its digest. The manifest is written last, so that a tree
+//! without one is unfinished and counts for nothing. It registers no version.
+//!
+//! A file that is already there under its name is not sent again: the name holds the digest of
+//! the whole tree, and only bytes that were hashed on the way are ever written under it.
 
 use crate::manifest::{File, MANIFEST, Manifest, PROVENANCE, SIGNATURE};
-use crate::run::below;
-use crate::scan::scan;
-use crate::store::Store;
+use crate::progress::Progress;
+use crate::run::under;
+use crate::scan::{Check, scan};
+use crate::store::{Planted, Store};
 use crate::{Digest, Error, Result};
 use bytes::{Bytes, BytesMut};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
 use sha2::{Digest as _, Sha256};
-use std::path::Path as FilePath;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path as FilePath, PathBuf};
 use tokio::io::AsyncReadExt;
 
 /// Files up to this size go in one request, larger ones in parts of this size.
 const PART_BYTES: usize = 8 << 20;
+/// Parts of one file that are on their way at once.
+const PARTS_AT_ONCE: usize = 3;
+/// Files that are on their way at once.
+const FILES_AT_ONCE: usize = 3;
 
-/// A tree in the store.
-pub(crate) struct Uploaded {
+/// Where the bytes of a tree come from.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// A local folder.
+    Folder(PathBuf),
+    /// Memory: the trees of the simulation.
+    #[cfg(test)]
+    Memory(BTreeMap<String, Bytes>),
+    /// A tree in a store; the same store copies it by itself.
+    Tree(Store, Path),
+}
+
+/// A tree that is known by its digest, and not yet in the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
     /// Its digest.
     pub digest: Digest,
     /// Its files.
     pub manifest: Manifest,
+    sealed: Bytes,
+    source: Source,
+    /// `provenance.json`, unless the source has it.
+    provenance: Option<Bytes>,
 }
 
-/// Uploads the files below `root` and the provenance into `versions`. Repeating it is harmless:
-/// the same name always gets the same bytes.
-pub(crate) async fn upload(
-    store: &Store,
-    versions: &Path,
-    root: &FilePath,
-    provenance: &serde_json::Value,
-) -> Result<Uploaded> {
-    let place = root.to_path_buf();
-    let scanned = tokio::task::spawn_blocking(move || scan(&place)).await;
-    let mut files = scanned.map_err(|e| Error::io(root)(std::io::Error::other(e)))??;
-    for reserved in [MANIFEST, PROVENANCE, SIGNATURE] {
-        if files.iter().any(|file| file.path == reserved) {
-            return Err(Error::refused(reserved, "the registry writes this name itself; rename the file"));
+impl Prepared {
+    /// Hashes a local folder and adds the provenance.
+    pub async fn folder(
+        root: &FilePath,
+        declared: &BTreeSet<String>,
+        provenance: &serde_json::Value,
+        progress: &Progress,
+    ) -> Result<Prepared> {
+        let (place, declared, meter) = (root.to_path_buf(), declared.clone(), progress.clone());
+        let work = move || scan(&place, &Check::Entering(&declared), &meter);
+        let scanned = tokio::task::spawn_blocking(work).await;
+        let files = scanned.map_err(|e| Error::io(root)(std::io::Error::other(e)))??;
+        if files.is_empty() {
+            return Err(Error::refused(root.display(), "has no files"));
+        }
+        Prepared::with_provenance(files, Source::Folder(root.to_path_buf()), provenance)
+    }
+
+    /// A tree in memory.
+    #[cfg(test)]
+    pub fn memory(files: BTreeMap<String, Bytes>, provenance: &serde_json::Value) -> Result<Prepared> {
+        let described = files.iter().map(|(path, bytes)| described(path, bytes)).collect();
+        Prepared::with_provenance(described, Source::Memory(files), provenance)
+    }
+
+    fn with_provenance(mut files: Vec<File>, source: Source, provenance: &serde_json::Value) -> Result<Prepared> {
+        for reserved in [MANIFEST, PROVENANCE, SIGNATURE] {
+            if files.iter().any(|file| file.path == reserved) {
+                return Err(Error::refused(reserved, "the registry writes this name itself; rename the file"));
+            }
+        }
+        let provenance = crate::commit::json(&Path::from(PROVENANCE), provenance)?;
+        files.push(described(PROVENANCE, &provenance));
+        let manifest = Manifest::new(files)?;
+        let (sealed, digest) = manifest.seal()?;
+        Ok(Prepared { digest, manifest, sealed, source, provenance: Some(provenance) })
+    }
+
+    /// A tree of another model or registry, as it is.
+    pub fn copied(manifest: Manifest, sealed: Bytes, digest: Digest, from: Store, folder: Path) -> Prepared {
+        Prepared { digest, manifest, sealed, source: Source::Tree(from, folder), provenance: None }
+    }
+
+    /// Sends what is not there yet, and looks that everything arrived. Repeating it is harmless.
+    pub async fn send(&self, store: &Store, versions: &Path, progress: &Progress) -> Result<()> {
+        let folder = versions.clone().join(self.digest.directory());
+        let there = sizes(store, &folder).await?;
+        let missing: Vec<&File> =
+            self.manifest.files.iter().filter(|file| there.get(&file.path) != Some(&file.bytes)).collect();
+        progress.stage("upload", self.manifest.bytes());
+        if store.planted(Planted::ManifestFirst) {
+            store.overwrite(&folder.clone().join(MANIFEST), self.sealed.clone()).await?;
+        }
+        progress.bytes(self.manifest.bytes() - missing.iter().map(|file| file.bytes).sum::<u64>());
+        let mut sends = Vec::new();
+        for file in &missing {
+            let path = under(&folder, &file.path);
+            sends.push(async move { self.send_file(store, &path, file, progress).await }.boxed());
+        }
+        futures::stream::iter(sends).buffer_unordered(FILES_AT_ONCE).try_collect::<()>().await?;
+        if !missing.is_empty() {
+            self.complete(store, versions).await?;
+        }
+        // Written again though it may be there: a manifest says that somebody saw the tree whole.
+        store.overwrite(&folder.join(MANIFEST), self.sealed.clone()).await
+    }
+
+    /// Whether every file is there with the right size.
+    pub async fn complete(&self, store: &Store, versions: &Path) -> Result<()> {
+        let folder = versions.clone().join(self.digest.directory());
+        let there = sizes(store, &folder).await?;
+        for file in &self.manifest.files {
+            let found = there.get(&file.path);
+            if found != Some(&file.bytes) {
+                let found = found.map_or_else(|| "nothing".to_owned(), |bytes| format!("{bytes} bytes"));
+                let path = format!("{folder}/{}", file.path);
+                return Err(Error::corrupt(path, format!("{found} after the upload of {} bytes", file.bytes)));
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_file(&self, store: &Store, path: &Path, file: &File, progress: &Progress) -> Result<()> {
+        if let (PROVENANCE, Some(bytes)) = (file.path.as_str(), &self.provenance) {
+            progress.bytes(file.bytes);
+            return store.overwrite(path, bytes.clone()).await;
+        }
+        match &self.source {
+            Source::Folder(root) => {
+                let place = root.join(&file.path);
+                let source = tokio::fs::File::open(&place).await.map_err(Error::io(&place))?;
+                stream(store, path, Reader::File(source, place), file, progress).await
+            }
+            #[cfg(test)]
+            Source::Memory(files) => {
+                let bytes = files.get(&file.path).cloned().ok_or_else(|| Error::NotFound(file.path.clone()))?;
+                progress.bytes(file.bytes);
+                store.overwrite(path, bytes).await
+            }
+            Source::Tree(from, folder) => {
+                let origin = under(folder, &file.path);
+                // One that cannot copy, or will not onto what is there, is sent the bytes.
+                if from.same(store) && store.bounded(path, store.objects.copy(&origin, path)).await.is_ok() {
+                    progress.bytes(file.bytes);
+                    return Ok(());
+                }
+                let got = from.bounded(&origin, from.objects.get(&origin)).await?;
+                let parts = got.into_stream();
+                stream(store, path, Reader::Store(from.clone(), origin, parts, Bytes::new()), file, progress).await
+            }
         }
     }
-    if files.is_empty() {
-        return Err(Error::refused(root.display(), "has no files"));
-    }
-    let local = files.clone();
-    let provenance = crate::commit::json(&Path::from(PROVENANCE), provenance)?;
-    files.push(File {
-        path: PROVENANCE.to_owned(),
-        bytes: provenance.len() as u64,
-        sha256: crate::digest::sha256(&provenance),
-    });
-    let manifest = Manifest::new(files)?;
-    let (sealed, digest) = manifest.seal()?;
-    let folder = digest.directory();
-    for file in &local {
-        send(store, &below(versions, &folder, &file.path), &root.join(&file.path), file).await?;
-    }
-    store.overwrite(&below(versions, &folder, PROVENANCE), provenance).await?;
-    for file in &manifest.files {
-        let path = below(versions, &folder, &file.path);
-        let size = store.bounded(&path, store.objects.head(&path)).await?.size;
-        if size != file.bytes {
-            return Err(Error::corrupt(path, format!("{size} bytes after the upload of {}", file.bytes)));
-        }
-    }
-    store.overwrite(&below(versions, &folder, MANIFEST), sealed).await?;
-    Ok(Uploaded { digest, manifest })
 }
 
-/// Sends one file, and checks that it still is what was hashed.
-async fn send(store: &Store, path: &Path, place: &FilePath, file: &File) -> Result<()> {
-    let mut source = tokio::fs::File::open(place).await.map_err(Error::io(place))?;
+/// The manifest's line for bytes at hand.
+fn described(path: &str, bytes: &Bytes) -> File {
+    File { path: path.to_owned(), bytes: bytes.len() as u64, sha256: crate::digest::sha256(bytes) }
+}
+
+/// The sizes of the files below a folder, by their paths in it.
+async fn sizes(store: &Store, folder: &Path) -> Result<BTreeMap<String, u64>> {
+    let mut sizes = BTreeMap::new();
+    let see = |object: object_store::ObjectMeta| {
+        if let Some(parts) = object.location.prefix_match(folder) {
+            let path: Vec<String> = parts.map(|part| part.as_ref().to_owned()).collect();
+            sizes.insert(path.join("/"), object.size);
+        }
+    };
+    store.each(folder, see).await?;
+    Ok(sizes)
+}
+
+/// What a file is read from, a part at a time.
+enum Reader {
+    File(tokio::fs::File, PathBuf),
+    Store(Store, Path, futures::stream::BoxStream<'static, object_store::Result<Bytes>>, Bytes),
+}
+
+impl Reader {
+    fn name(&self) -> String {
+        match self {
+            Reader::File(_, place) => place.display().to_string(),
+            Reader::Store(_, path, ..) => path.to_string(),
+        }
+    }
+
+    /// The next part: full, but for the last one.
+    async fn part(&mut self) -> Result<Bytes> {
+        let mut part = BytesMut::with_capacity(PART_BYTES);
+        while part.len() < PART_BYTES {
+            let room = PART_BYTES - part.len();
+            match self {
+                Reader::File(source, place) => {
+                    let read = source.take(room as u64).read_buf(&mut part).await;
+                    if read.map_err(Error::io(&*place))? == 0 {
+                        break;
+                    }
+                }
+                Reader::Store(store, path, parts, rest) => {
+                    if rest.is_empty() {
+                        match store.bounded(path, parts.try_next()).await? {
+                            Some(next) => *rest = next,
+                            None => break,
+                        }
+                    }
+                    part.extend_from_slice(&rest.split_to(room.min(rest.len())));
+                }
+            }
+        }
+        Ok(part.freeze())
+    }
+}
+
+/// Sends one file, and checks on the way that it still is what was hashed.
+async fn stream(store: &Store, path: &Path, mut source: Reader, file: &File, progress: &Progress) -> Result<()> {
     let mut hasher = Sha256::new();
-    let first = part(&mut source, place).await?;
-    hasher.update(&first);
+    let first = source.part().await?;
     if first.len() < PART_BYTES {
-        unchanged(file, hasher, place)?;
+        let (hasher, first) = hashed(hasher, first).await?;
+        unchanged(file, hasher, &source)?;
+        progress.bytes(first.len() as u64);
         return store.overwrite(path, first).await;
     }
     let mut upload = store.bounded(path, store.objects.put_multipart(path)).await?;
     let sent = async {
         let mut next = first;
+        let mut under_way = FuturesUnordered::new();
         while !next.is_empty() {
-            store.bounded(path, upload.put_part(PutPayload::from(next))).await?;
-            next = part(&mut source, place).await?;
-            hasher.update(&next);
+            let size = next.len() as u64;
+            let part = upload.put_part(PutPayload::from(next.clone()));
+            under_way.push(async move { store.bounded(path, part).await.map(|()| size) });
+            // The part is sent while it is hashed and the next one is read.
+            let hashing = async {
+                let (hasher, _) = hashed(hasher, next).await?;
+                Ok((hasher, source.part().await?))
+            };
+            let full = under_way.len() >= PARTS_AT_ONCE;
+            let arriving = async { if full { under_way.try_next().await } else { Ok(None) } };
+            let ((hashed, part), arrived) = futures::future::try_join(hashing, arriving).await?;
+            (hasher, next) = (hashed, part);
+            progress.bytes(arrived.unwrap_or(0));
         }
-        unchanged(file, hasher, place)
+        while let Some(arrived) = under_way.try_next().await? {
+            progress.bytes(arrived);
+        }
+        unchanged(file, hasher, &source)
     };
     match sent.await {
         Ok(()) => store.bounded(path, upload.complete()).await.map(drop),
@@ -99,20 +270,19 @@ async fn send(store: &Store, path: &Path, place: &FilePath, file: &File) -> Resu
     }
 }
 
-async fn part(source: &mut tokio::fs::File, place: &FilePath) -> Result<Bytes> {
-    let mut part = BytesMut::with_capacity(PART_BYTES);
-    while part.len() < PART_BYTES {
-        let room = (PART_BYTES - part.len()) as u64;
-        if source.take(room).read_buf(&mut part).await.map_err(Error::io(place))? == 0 {
-            break;
-        }
-    }
-    Ok(part.freeze())
+/// Hashes a part where it does not hold up other work.
+async fn hashed(mut hasher: Sha256, part: Bytes) -> Result<(Sha256, Bytes)> {
+    let work = move || {
+        hasher.update(&part);
+        (hasher, part)
+    };
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| Error::io("hashing")(std::io::Error::other(e)))
 }
 
-fn unchanged(file: &File, hasher: Sha256, place: &FilePath) -> Result<()> {
+fn unchanged(file: &File, hasher: Sha256, source: &Reader) -> Result<()> {
     if hex::encode(hasher.finalize()) == file.sha256 {
         return Ok(());
     }
-    Err(Error::refused(place.display(), "changed while it was uploaded; register a tree that nobody writes to"))
+    Err(Error::refused(source.name(), "changed while it was uploaded; register a tree that nobody writes to"))
 }

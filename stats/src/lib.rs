@@ -16,6 +16,11 @@
 //! | how uncertain is the difference of two means over the same subjects | [`paired`] |
 //! | do the arms get the share of users they should get | [`srm`] |
 //! | what is the mean when old events count less | [`decay`] |
+//! | how large and how spread is a number | [`moments`] |
+//! | which names are rare, which are new | [`categories`] |
+//! | how many different names, which come most (reports only) | [`sketches`] |
+//! | are the data themselves broken | [`quality`] |
+//! | how is a summary kept | [`kept`] |
 //!
 //! What it does not do: it decides nothing. Policies (steps, holds, cooldowns) live with the operator.
 //!
@@ -33,25 +38,35 @@
 #![deny(missing_docs)]
 
 pub mod bins;
+pub mod categories;
 pub mod cells;
 pub mod confidence;
 pub mod decay;
 pub mod drift;
 pub mod fixed;
+pub mod kept;
 pub mod latency;
+pub mod moments;
 pub mod odds;
 pub mod paired;
+pub mod quality;
+pub mod sketches;
 pub mod srm;
 
 pub use bins::{Bins, Histogram, ShapeMismatch};
+pub use categories::Categories;
 pub use cells::Cells;
 pub use confidence::Interval;
 pub use decay::ForwardDecay;
-pub use drift::{DriftReport, DriftRule, FeatureCounts, FeatureDrift, Persistence};
+pub use drift::{DriftReport, DriftRule, Feature, FeatureCounts, FeatureDrift, Level, Persistence};
 pub use fixed::Fixed;
+pub use kept::{Kept, Summary};
 pub use latency::LatencyHistogram;
+pub use moments::Moments;
 pub use odds::OddsGrid;
 pub use paired::PairedSpread;
+pub use quality::{QualityFinding, QualityRule};
+pub use sketches::{Distinct, HeavyHitters};
 
 #[cfg(test)]
 mod portable_stream;

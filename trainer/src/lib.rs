@@ -24,12 +24,14 @@ pub mod reference;
 pub mod split;
 
 mod fingerprint;
+mod machine;
 mod publish;
 mod train;
 
-pub use data::{Data, DataError, DataReport, SniffedColumn, SniffedKind, read, sniff};
+pub use data::{Data, DataError, DataReport, Origin, SniffedColumn, SniffedKind, read, sniff};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, Metrics, SegmentMetrics};
+pub use machine::Spent;
 pub use plan::{Check, DataSpec, Source, TrainingPlan};
 pub use progress::{CancelFlag, Progress, Silent};
 pub use split::{Protocol, Split};

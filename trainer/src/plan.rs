@@ -100,8 +100,17 @@ pub struct TrainingPlan {
     pub model: String,
     /// Name of the run, its idempotency key.
     pub run: String,
-    /// What caused it.
+    /// What caused it, in a sentence.
     pub reason: String,
+    /// The same in one word, as a condition or event has it: `Drifted`, `MaxAge`, ….
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<String>,
+    /// Numbers, digests and names that the reason rests on.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub evidence: BTreeMap<String, serde_json::Value>,
+    /// `sha256:…` of the version that serves when the run is planned, beside which the candidate is judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub champion: Option<String>,
     /// Seed of all randomness.
     pub seed: u64,
     /// Where the data comes from.
@@ -149,6 +158,14 @@ mod tests {
         assert_eq!(plan.data.history, Duration::from_secs(180 * 86_400));
         assert_eq!(plan.data.freshness, Some(Duration::from_secs(36 * 3_600)));
         assert_eq!(plan.data.checks[0], Check::MinRows(5));
+        // Plans of before there were these.
+        assert_eq!((&plan.trigger, plan.evidence.len(), &plan.champion), (&None, 0, &None));
+        let plan = TrainingPlan {
+            trigger: Some("Drifted".to_owned()),
+            evidence: BTreeMap::from([("psi".to_owned(), serde_json::json!(0.31))]),
+            champion: Some("sha256:0".to_owned()),
+            ..plan
+        };
         let again: TrainingPlan = serde_json::from_str(&serde_json::to_string(&plan).unwrap()).unwrap();
         assert_eq!(again, plan);
         assert!(serde_json::from_str::<TrainingPlan>(&text.replace("\"seed\"", "\"sed\"")).is_err());

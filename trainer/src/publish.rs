@@ -1,7 +1,10 @@
-//! What a run leaves behind: the bundle's directory, whole or not at all, and the record of where it comes from.
+//! What a run leaves behind: the bundle's directory, whole or not at all, and the record of where it comes from (in
+//! `record`).
 //!
 //! What it does not do: nothing here is registered or uploaded. Times of working are only in the record, so that the same
 //! plan makes the same bundle.
+
+mod record;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,14 +12,15 @@ use std::time::Instant;
 
 use fairway_model::{Bundle, BundleManifest, GoldenRequest, Interactions, Query, Recommender, Seen, top_k};
 use fairway_wire::Profile;
-use serde_json::{Value, json};
 
-use crate::data::Data;
 use crate::error::TrainError;
 use crate::evaluate::{Evaluation, items_of_model, translate};
 use crate::fingerprint;
+use crate::machine::Meter;
 use crate::plan::TrainingPlan;
 use crate::split::{Split, segment_name};
+
+pub(crate) use record::provenance;
 
 /// The bundle's directory in the run's.
 const BUNDLE: &str = "bundle";
@@ -148,72 +152,21 @@ fn answer(
     finite.then(|| best.iter().map(|(item, _)| model.items().name(*item).to_owned()).collect())
 }
 
-/// How long the stages took.
+/// What the stages took.
 pub(crate) struct Stopwatch {
     began: Instant,
-    seconds: BTreeMap<&'static str, f64>,
+    seconds: BTreeMap<String, f64>,
+    meter: Meter,
 }
 
 impl Stopwatch {
     pub(crate) fn start() -> Self {
-        Self { began: Instant::now(), seconds: BTreeMap::new() }
+        Self { began: Instant::now(), seconds: BTreeMap::new(), meter: Meter::start() }
     }
 
     /// Ends a stage; the next one begins.
-    pub(crate) fn lap(&mut self, stage: &'static str) {
-        self.seconds.insert(stage, self.began.elapsed().as_secs_f64());
+    pub(crate) fn lap(&mut self, stage: &str) {
+        self.seconds.insert(stage.to_owned(), self.began.elapsed().as_secs_f64());
         self.began = Instant::now();
     }
-}
-
-/// The record of where a bundle comes from.
-pub(crate) fn provenance(
-    plan: &TrainingPlan,
-    data: &Data,
-    served: &Served<'_>,
-    evaluation: &Evaluation,
-    sanity: &Sanity,
-    watch: &Stopwatch,
-) -> Value {
-    let source = |source: &crate::plan::Source| json!({"url": source.url, "sql": source.sql, "sqlDigest": fingerprint::of_bytes(source.sql.as_bytes())});
-    json!({
-        "model": plan.model,
-        "run": plan.run,
-        "reason": plan.reason,
-        "code": {"crate": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION")},
-        "family": plan.family,
-        "parameters": plan.parameters,
-        "seed": plan.seed,
-        "features": {"definitions": plan.features, "digest": plan.features.digest()},
-        "data": {
-            "interactions": source(&plan.data.interactions),
-            "items": plan.data.items.as_ref().map(source),
-            "asOf": plan.as_of,
-            "historySeconds": plan.data.history.as_secs(),
-            "report": data.report,
-        },
-        "evaluation": evaluation,
-        "refit": {
-            "done": served.gated_sibling.is_some(),
-            "gatedSibling": served.gated_sibling,
-            "rows": served.fitted.len(),
-            "overlapAt20": sanity.overlap,
-            "overlapUsers": sanity.users,
-        },
-        "work": {
-            "seconds": watch.seconds,
-            "cpuSeconds": cpu_seconds(),
-            "threads": rayon::current_num_threads(),
-        },
-    })
-}
-
-/// Processor time of this process so far, where the system tells it (Linux: `/proc/self/stat`, in hundredths).
-fn cpu_seconds() -> Option<f64> {
-    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // Fields after the name in parentheses: state is the first, user and system time are the 12th and 13th.
-    let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let user: f64 = fields.next()?.parse().ok()?;
-    let system: f64 = fields.next()?.parse().ok()?;
-    Some((user + system) / 100.0)
 }

@@ -42,7 +42,7 @@ pub struct Trained {
     pub bundle: PathBuf,
     /// How the recipe was judged.
     pub evaluation: Evaluation,
-    /// Where the bundle comes from, for `provenance.json`. Names no user.
+    /// Where the bundle comes from, for `provenance.json`: a [`fairway_registry::provenance::Provenance`]. Names no user.
     pub provenance: serde_json::Value,
 }
 
@@ -124,7 +124,7 @@ impl Run<'_> {
         let bundle = publish::write(plan, &served, &evaluation, self.work)?;
         watch.lap("write");
         self.progress.advance(1);
-        let provenance = publish::provenance(plan, self.data, &served, &evaluation, &sanity, &watch);
+        let provenance = publish::provenance(plan, self.data, &served, &evaluation, &sanity, watch).to_value();
         Ok(Outcome::Trained(Trained { bundle, evaluation, provenance }))
     }
 

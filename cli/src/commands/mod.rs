@@ -2,7 +2,7 @@
 
 mod bundle;
 mod init;
-mod registry;
+pub mod registry;
 mod replay;
 mod rollout;
 mod run;
@@ -30,7 +30,7 @@ pub async fn run(arguments: Arguments) -> Result<Code> {
         Command::Run(run) => run::run(run).await,
         Command::Replay(replay) => replay::run(replay).await,
         Command::Status(status) => status::run(status).await,
-        Command::Registry(registry) => registry::run(registry).await,
+        Command::Registry(registry) => registry::run(*registry).await,
         Command::Bundle(bundle) => bundle::run(&bundle),
         Command::Rollout(rollout) => rollout::run(rollout).await,
         Command::Completions { shell } => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use fairway_core::Reason;
-use fairway_registry::{EndpointLog, ModelLog, Registry};
+use fairway_registry::{Access, EndpointLog, ModelLog, Registry, StoreOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::args::StateArgument;
@@ -15,7 +15,8 @@ use crate::exit::Invalid;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
-    /// URL of the registry.
+    /// URL of the registry. The options of its store are not kept, as some are secrets: they come from the environment
+    /// or from the command line, each time.
     pub registry: String,
     /// Namespace of model and endpoint.
     pub namespace: String,
@@ -42,6 +43,7 @@ pub struct Reach {
 /// A state folder.
 pub struct StateFolder {
     path: PathBuf,
+    options: StoreOptions,
 }
 
 const PARENT: &str = ".fairway";
@@ -55,8 +57,9 @@ impl StateFolder {
     /// # Errors
     /// None or several.
     pub fn find(argument: &StateArgument) -> Result<Self> {
+        let options = argument.store.options()?;
         if let Some(path) = &argument.state {
-            return Ok(Self { path: path.clone() });
+            return Ok(Self { path: path.clone(), options });
         }
         let mut found: Vec<PathBuf> = std::fs::read_dir(PARENT)
             .map(|entries| {
@@ -65,7 +68,7 @@ impl StateFolder {
             .unwrap_or_default();
         found.sort();
         match found.as_slice() {
-            [path] => Ok(Self { path: path.clone() }),
+            [path] => Ok(Self { path: path.clone(), options }),
             [] => bail!(Invalid(format!(
                 "no state under {PARENT}: run `fairway up` here first, or name its folder with --state"
             ))),
@@ -78,7 +81,7 @@ impl StateFolder {
 
     /// The folder at this path.
     pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self { path: path.to_owned(), options: StoreOptions::new() }
     }
 
     /// Remembers what runs here.
@@ -110,7 +113,7 @@ impl StateFolder {
     /// The registry cannot be opened.
     pub async fn logs(&self) -> Result<(ModelLog, EndpointLog)> {
         let identity = self.identity()?;
-        let registry = Registry::open(&identity.registry).await?;
+        let registry = Registry::open_with(&identity.registry, &self.options, Access::Read).await?;
         let model = registry.model(&identity.namespace, &identity.model)?;
         Ok((model, registry.endpoint(&identity.namespace, &identity.endpoint)?))
     }

@@ -40,7 +40,7 @@ pub async fn run(up: Up) -> Result<Code> {
     if up.once && story.is_none() {
         bail!(Invalid(format!("--once needs a story, and {} has none", up.path.display())));
     }
-    let registry = Registry::open(&spec.registry).await?;
+    let registry = Registry::open_or_init(&spec.registry, &up.store.options()?).await?;
     let clock = clock(&up, story.as_ref(), Runtime::last_time(&spec, &registry).await?);
     let story = story.map(|story| story.prepare(&state, &clock)).transpose()?;
 
@@ -133,18 +133,24 @@ async fn drive(
     }
 }
 
-struct Signals {
+/// What asks a process to stop.
+pub struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self> {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// The system does not allow it.
+    pub fn new() -> Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    async fn stop(&mut self) {
+    /// Waits until somebody asks.
+    pub async fn stop(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -243,6 +249,7 @@ mod tests {
             once: true,
             no_story: false,
             variables: Vec::new(),
+            store: Default::default(),
         };
         assert_eq!(run(up).await.unwrap(), Code::Done);
     }

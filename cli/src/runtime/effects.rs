@@ -1,8 +1,10 @@
 //! Carrying effects out. Each is safe to repeat: after a crash the last plan's effects are carried out again.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use fairway_core::Reason;
 use fairway_core::endpoint::EndpointEffect;
 use fairway_core::model::ModelEffect;
 use fairway_registry::Error as RegistryError;
@@ -10,6 +12,7 @@ use fairway_wire::{Target, Window};
 use jiff::Timestamp;
 
 use super::Runtime;
+use super::spec::Cause;
 use super::training::Training;
 
 /// Who appends to the registry's logs.
@@ -51,7 +54,7 @@ impl Runtime {
 
     pub(super) async fn carry_out_model(&mut self, effect: &ModelEffect, now: Timestamp) -> Result<()> {
         match effect {
-            ModelEffect::StartRun { name, reason } => self.start_training(name, &reason.message, now).await,
+            ModelEffect::StartRun { name, reason } => self.start_training(name, reason, now).await,
             ModelEffect::CancelRun { name, why } => {
                 if let Some(training) = self.training.as_ref().filter(|training| training.name() == name) {
                     training.cancel(why);
@@ -61,7 +64,17 @@ impl Runtime {
         }
     }
 
-    pub(super) async fn start_training(&mut self, name: &str, reason: &str, now: Timestamp) -> Result<()> {
+    /// What the monitors say when a run is started: kept in its plan and in the version's provenance.
+    fn evidence(&self) -> BTreeMap<String, serde_json::Value> {
+        let status = &self.model.status;
+        let drift = status.drift.as_ref().and_then(|monitor| monitor.last.as_ref());
+        let reward = status.degradation.as_ref().and_then(|monitor| monitor.last);
+        let reward = reward.map(|(champion, popularity)| serde_json::json!({"champion": champion, "popularity": popularity}));
+        let parts = [("drift", drift.map(|report| serde_json::json!(report))), ("reward", reward)];
+        parts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
+
+    pub(super) async fn start_training(&mut self, name: &str, reason: &Reason, now: Timestamp) -> Result<()> {
         if self.training.is_some() {
             return Ok(());
         }
@@ -69,7 +82,9 @@ impl Runtime {
         let champion = stable.and_then(|target| self.versions.bundle(&target.digest));
         let previous =
             champion.as_ref().and_then(|bundle| Timestamp::from_millisecond(bundle.manifest.trained_through_ms).ok());
-        let plan = self.spec.training_plan(name, reason, now, previous);
+        let (champion_digest, evidence) = (stable.map(|target| target.digest.clone()), self.evidence());
+        let cause = Cause { reason, evidence, champion: champion_digest };
+        let plan = self.spec.training_plan(name, cause, now, previous);
         let start = super::training::Start {
             plan,
             base: self.spec.base.clone(),
@@ -102,6 +117,7 @@ impl Runtime {
             self.upkeep.snapshot = Instant::now();
             self.snapshot().await?;
         }
+        self.tidy(now);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use fairway_core::endpoint::{self, EndpointEffect, EndpointObserved, EndpointStatus, RolloutRequest, RolloutResult};
 use fairway_core::model::{self, Champion, ModelEffect, ModelObserved, ModelRequest, ModelStatus};
 use fairway_core::{Condition, Plan, Reason};
-use fairway_registry::{EndpointLog, ModelLog, State};
+use fairway_registry::{EndpointLog, ModelLog, Registry, State};
 use fairway_server::Router;
 use fairway_wire::{Target, Window};
 use jiff::Timestamp;
@@ -58,6 +58,7 @@ pub struct Stored<Effect, Status> {
 /// One model and its endpoint, running.
 pub struct Runtime {
     pub(super) spec: Spec,
+    pub(super) registry: Registry,
     pub(super) model_log: ModelLog,
     pub(super) endpoint_log: EndpointLog,
     pub(super) router: Arc<Router>,
@@ -102,6 +103,10 @@ pub(super) struct Upkeep {
     pub(super) decided: Instant,
     /// Files of decisions written so far.
     pub(super) decisions: u64,
+    /// When this process started.
+    pub(super) started: Instant,
+    /// When versions that no rule keeps were last looked for.
+    pub(super) collected: Option<Instant>,
 }
 
 /// Without effects or news a plan is stored this often, so that a crash loses little evidence.
@@ -130,6 +135,9 @@ impl Runtime {
             None => None,
         };
         let asked = self.take_commands().await;
+        if asked.rollout.iter().any(|(_, request)| matches!(request, RolloutRequest::Retry)) {
+            self.versions.forgive();
+        }
         let registered = self.model_log.head().await.context("reading the registry")?.map(|entry| entry.state);
         self.versions.collect(&self.router).await;
         let wanted = self.wanted(registered.as_ref());

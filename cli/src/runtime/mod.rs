@@ -9,6 +9,7 @@ mod look;
 mod progress;
 mod restore;
 mod spec;
+mod tidy;
 mod training;
 mod versions;
 

@@ -45,7 +45,7 @@ impl Runtime {
         let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
         let now = Instant::now();
         let mut runtime = Self {
-            versions: Versions::new(state.join("cache")),
+            versions: Versions::new(state.join("cache"), spec.signers.clone()),
             work: state.to_owned(),
             training: None,
             model: model.as_ref().map_or_else(
@@ -57,8 +57,9 @@ impl Runtime {
                 |(seq, stored)| Kept::new(stored.plan.status.clone(), *seq),
             ),
             rollup: None,
-            upkeep: Upkeep { snapshot: now, rollup: now, decided: now, decisions: 0 },
+            upkeep: Upkeep { snapshot: now, rollup: now, decided: now, decisions: 0, started: now, collected: None },
             journal: Journal::default(),
+            registry: registry.clone(),
             meter: Meter::default(),
             spec,
             model_log,
@@ -114,7 +115,7 @@ impl Runtime {
         }
         if let Some(run) = self.model.status.run.clone() {
             self.journal.add(now, "train", "RunResumed", format!("run {} is taken up again", run.name));
-            self.start_training(&run.name, &run.reason.message, now).await?;
+            self.start_training(&run.name, &run.reason, now).await?;
         }
         for effect in model.iter().filter(|effect| matches!(effect, ModelEffect::CancelRun { .. })) {
             self.carry_out_model(effect, now).await?;

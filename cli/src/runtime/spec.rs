@@ -10,6 +10,8 @@ use fairway_api::values::VersionRef;
 use fairway_api::{Manifests, Model, ModelEndpoint, model as manifest};
 use fairway_core::policy::{EndpointPolicy, ModelPolicy};
 use fairway_model::FeatureDefinitions;
+use fairway_registry::Retention;
+use fairway_registry::sign::PublicKey;
 use fairway_trainer::{Check, DataSpec, Source, TrainingPlan};
 use fairway_wire::EventKind;
 use jiff::Timestamp;
@@ -51,6 +53,10 @@ pub struct Spec {
     parameters: BTreeMap<String, String>,
     holdout: Duration,
     refit: bool,
+    /// Which versions are kept.
+    pub(super) retention: Retention,
+    /// Keys of which one must have signed a version that is served; none: no signature is asked for.
+    pub(super) signers: Vec<PublicKey>,
 }
 
 /// Shortest holdout that a champion's own data may push an evaluation to.
@@ -113,6 +119,8 @@ impl Spec {
             parameters: builtin.parameters.clone(),
             holdout: spec.evaluation.holdout.std(),
             refit: spec.evaluation.refit,
+            retention: Retention { versions: spec.retention.versions, ..Retention::default() },
+            signers: signers(spec.signing.as_ref())?,
         })
     }
 
@@ -142,14 +150,17 @@ impl Spec {
     pub fn training_plan(
         &self,
         run: &str,
-        reason: &str,
+        cause: Cause<'_>,
         as_of: Timestamp,
         previous_newest: Option<Timestamp>,
     ) -> TrainingPlan {
         TrainingPlan {
             model: self.model.clone(),
             run: run.to_owned(),
-            reason: reason.to_owned(),
+            reason: cause.reason.message.clone(),
+            trigger: Some(cause.reason.code.clone()),
+            evidence: cause.evidence,
+            champion: cause.champion,
             seed: 1,
             data: DataSpec { previous_newest, ..self.data.clone() },
             features: self.features.clone(),
@@ -160,6 +171,25 @@ impl Spec {
             as_of,
         }
     }
+}
+
+/// Why a run is started, and what that rests on.
+pub struct Cause<'a> {
+    /// The trigger.
+    pub reason: &'a fairway_core::Reason,
+    /// What the monitors held when it was decided.
+    pub evidence: BTreeMap<String, serde_json::Value>,
+    /// The digest of the version that serves.
+    pub champion: Option<String>,
+}
+
+/// The keys of which one must have signed a version; none: unsigned versions are served.
+fn signers(signing: Option<&manifest::Signing>) -> Result<Vec<PublicKey>> {
+    let keys = signing.map(|signing| signing.public_keys.as_slice()).unwrap_or_default();
+    let read = |(index, pem): (usize, &String)| {
+        PublicKey::from_pem(pem).map_err(|error| Invalid(format!("spec.signing.publicKeys[{index}]: {error}")).into())
+    };
+    keys.iter().enumerate().map(read).collect()
 }
 
 fn name(name: Option<&String>) -> Result<String> {

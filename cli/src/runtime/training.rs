@@ -1,7 +1,7 @@
 //! One training run in this process: plan once, read, check, train, judge, register, and an outcome that is written
 //! once. Killed at any moment and started again under the same name, it ends with one version and one outcome.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -185,6 +185,7 @@ async fn register(start: &Start, trained: &fairway_trainer::Trained) -> Result<R
         metrics: trained.evaluation.candidate.overall.clone(),
         labels: BTreeMap::from([("family".to_owned(), start.plan.family.clone())]),
         provenance: trained.provenance.clone(),
+        kinds: BTreeSet::new(),
         alias: Some("challenger".to_owned()),
         reason: shortened(&start.plan.reason),
     };

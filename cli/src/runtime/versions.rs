@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use fairway_model::Bundle;
+use fairway_registry::sign::PublicKey;
 use fairway_registry::{Digest, ModelLog};
 use fairway_server::{Builtin, Router};
 use fairway_wire::Target;
@@ -15,17 +16,21 @@ use tokio::task::JoinHandle;
 /// What is loaded, what is being loaded, and what could not be.
 pub(super) struct Versions {
     cache: PathBuf,
+    signers: Arc<[PublicKey]>,
     loaded: BTreeMap<String, Arc<Bundle>>,
     loading: BTreeMap<String, (Target, JoinHandle<Result<Bundle>>)>,
     broken: BTreeMap<String, String>,
 }
 
+const UNSIGNED: &str = "spec.signing asks for a signature of a trusted key: `fairway registry sign` the version, \
+                        then `fairway rollout retry`";
+
 /// Remembered reasons of versions that could not be loaded.
 const BROKEN_MAX: usize = 100;
 
 impl Versions {
-    pub(super) fn new(cache: PathBuf) -> Self {
-        Self { cache, loaded: BTreeMap::new(), loading: BTreeMap::new(), broken: BTreeMap::new() }
+    pub(super) fn new(cache: PathBuf, signers: Vec<PublicKey>) -> Self {
+        Self { cache, signers: signers.into(), loaded: BTreeMap::new(), loading: BTreeMap::new(), broken: BTreeMap::new() }
     }
 
     /// Digests that the router can serve.
@@ -35,6 +40,11 @@ impl Versions {
 
     pub(super) fn broken(&self) -> &BTreeMap<String, String> {
         &self.broken
+    }
+
+    /// Versions that could not be loaded are tried again when they are next asked for.
+    pub(super) fn forgive(&mut self) {
+        self.broken.clear();
     }
 
     pub(super) fn bundle(&self, digest: &str) -> Option<Arc<Bundle>> {
@@ -48,8 +58,12 @@ impl Versions {
             return;
         }
         let (log, cache, wanted) = (log.clone(), self.cache.clone(), digest.clone());
+        let signers = self.signers.clone();
         let task = tokio::spawn(async move {
             let digest: Digest = wanted.parse()?;
+            if !signers.is_empty() {
+                log.verify(&digest, &signers).await.context(UNSIGNED)?;
+            }
             let dir = log.fetch(&digest, &cache).await?;
             tokio::task::spawn_blocking(move || Bundle::load(&dir).context("the bundle was refused")).await?
         });

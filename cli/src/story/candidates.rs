@@ -1,7 +1,7 @@
 //! Two bad candidates, made from the champion's own bundle the way real pipelines break: ids that no longer belong to
 //! their weights, and weights that diverged. Both load, and both reproduce their own golden answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -61,6 +61,7 @@ pub async fn register(log: &ModelLog, name: &str, make: Make, work: &Path, now: 
         metrics: BTreeMap::new(),
         labels: BTreeMap::from([("family".to_owned(), "ease".to_owned())]),
         provenance: serde_json::json!({"trigger": name, "parent": champion.digest}),
+        kinds: BTreeSet::new(),
         alias: Some("challenger".to_owned()),
         reason: format!("a {name} candidate, brought in by the story"),
     };

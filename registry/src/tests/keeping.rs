@@ -72,7 +72,7 @@ async fn what_endpoints_keep() {
         assert_eq!(endpoint.window(&newest[0]).await.unwrap(), newest[0]);
         assert!(matches!(endpoint.window("none").await, Err(Error::NotFound(_))));
         let path = endpoint.put_decisions(time(0), "r1", 7, "x".into()).await.unwrap();
-        assert_eq!(path, "shop/endpoints/feed/decisions/dt=2027-01-15/hr=08/r1-7.parquet");
+        assert!(path.ends_with("shop/endpoints/feed/decisions/dt=2027-01-15/hr=08/r1-7.parquet"), "{path}");
         endpoint.put_decisions(time(0), "r1", 7, "x".into()).await.unwrap();
         assert_eq!(endpoint.get_state("router.json").await.unwrap(), None);
         endpoint.put_state("router.json", "1".into()).await.unwrap();

@@ -1,11 +1,12 @@
-//! The rule that turns counts of all features into one answer, and the answer in words.
+//! The rule (D1) that turns counts of all features into one answer.
 
 use serde::{Deserialize, Serialize};
 
-use super::{benjamini_hochberg, chi_square_p, psi, psi_noise_floor, total_u64};
-
-/// Features that a sentence names; the report has them all.
-const NAMED: usize = 1;
+use super::{
+    DriftReport, FeatureDrift, adjusted_p, benjamini_hochberg, chi_square, js_divergence, ks_on_bins, psi,
+    psi_noise_floor, total_u64, w1_over_sd,
+};
+use crate::bins::Bins;
 
 /// When counts have drifted.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -16,7 +17,7 @@ pub struct DriftRule {
     pub warn: f64,
     /// Expected share of false ones among the significant features (Benjamini-Hochberg).
     pub false_discovery_rate: f64,
-    /// Share of the judged features (the score aside) that must alarm for the model to alarm.
+    /// Share of the judged features (the score aside), weighted by importance, that must alarm for the model to alarm.
     pub share_of_features: f64,
     /// Current observations that a feature needs to be judged.
     pub minimum: u64,
@@ -41,128 +42,100 @@ pub struct FeatureCounts<'a> {
     pub current: &'a [u64],
 }
 
-/// What was found about one feature.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
-pub struct FeatureDrift {
-    /// What people call it.
-    pub name: String,
-    /// The population stability index.
-    pub psi: f64,
-    /// The PSI that noise alone can give at these sample sizes.
-    pub noise_floor: f64,
-    /// The chi-square p-value, before correction for the number of features.
-    pub p: f64,
-    /// Observations at training.
-    pub reference_n: u64,
-    /// Observations now.
-    pub current_n: u64,
-    /// The effect is large enough to act on, above noise and significant.
-    pub alarming: bool,
-    /// As `alarming`, but the effect only reaches the rule's `warn`. Never both.
-    pub warning: bool,
+/// The counts of one feature with what else is known of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Feature<'a> {
+    /// The counts.
+    pub counts: FeatureCounts<'a>,
+    /// The bins that were counted on, if known: edges give a distance in standard deviations, categories have no order.
+    pub bins: Option<&'a Bins>,
+    /// Its weight in the share of alarming features, in any unit. What is not positive and finite weighs nothing.
+    pub importance: f64,
 }
 
-/// What was found about all features.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
-pub struct DriftReport {
-    /// Each feature, in the order given.
-    pub features: Vec<FeatureDrift>,
-    /// The score moved, or enough of the other features did.
-    pub alarm: bool,
-    /// At least one feature had enough observations to be judged.
-    pub enough: bool,
-    /// The rule that was applied.
-    pub rule: DriftRule,
+impl<'a> From<FeatureCounts<'a>> for Feature<'a> {
+    /// On unknown bins with an order, as important as every other.
+    fn from(counts: FeatureCounts<'a>) -> Self {
+        Self { counts, bins: None, importance: 1.0 }
+    }
+}
+
+/// Judges the counts of all features by `rule`, each as important as the others: see [`assess_features`].
+pub fn assess(rule: &DriftRule, features: &[FeatureCounts<'_>]) -> DriftReport {
+    let features: Vec<Feature<'_>> = features.iter().map(|&counts| counts.into()).collect();
+    assess_features(rule, &features)
 }
 
 /// Judges the counts of all features by `rule`.
 ///
+/// A feature alarms when its PSI reaches `effect`, is above the noise floor, and its chi-square test stays significant
+/// after correction. The model alarms when a score alarms, or features with `share_of_features` of the importance do.
 /// Features with fewer than `rule.minimum` current observations, or with none at training, are reported but not judged:
-/// they neither alarm nor count in the share of features or in the correction.
-pub fn assess(rule: &DriftRule, features: &[FeatureCounts<'_>]) -> DriftReport {
+/// they neither alarm nor count in the share of features or in the correction. If no judged feature has an importance,
+/// all count the same.
+pub fn assess_features(rule: &DriftRule, features: &[Feature<'_>]) -> DriftReport {
     let mut found: Vec<FeatureDrift> = features.iter().map(measure).collect();
-    let judged: Vec<usize> = (0..found.len()).filter(|&i| is_judged(rule, &found[i])).collect();
+    let judged: Vec<usize> = (0..found.len()).filter(|&i| found[i].is_judged(rule)).collect();
     let p: Vec<f64> = judged.iter().map(|&i| found[i].p).collect();
     let significant = benjamini_hochberg(&p, rule.false_discovery_rate);
-    for (&i, significant) in judged.iter().zip(significant) {
+    for ((&i, significant), adjusted) in judged.iter().zip(significant).zip(adjusted_p(&p)) {
         let feature = &mut found[i];
         let real = significant && feature.psi > feature.noise_floor;
+        feature.adjusted_p = adjusted;
         feature.alarming = real && feature.psi >= rule.effect;
         feature.warning = real && feature.psi >= rule.warn && !feature.alarming;
     }
-    let score = judged.iter().any(|&i| features[i].is_score && found[i].alarming);
-    let plain = judged.iter().filter(|&&i| !features[i].is_score);
-    let alarming = plain.clone().filter(|&&i| found[i].alarming).count();
-    let share = alarming as f64 / plain.count().max(1) as f64;
+    let score = judged.iter().any(|&i| features[i].counts.is_score && found[i].alarming);
+    let plain: Vec<&FeatureDrift> =
+        judged.iter().filter(|&&i| !features[i].counts.is_score).map(|&i| &found[i]).collect();
+    let share = alarming_share(&plain);
     DriftReport {
-        alarm: score || (alarming > 0 && share >= rule.share_of_features),
+        alarm: score || (share > 0.0 && share >= rule.share_of_features),
         enough: !judged.is_empty(),
+        share,
         features: found,
         rule: rule.clone(),
     }
 }
 
-fn is_judged(rule: &DriftRule, feature: &FeatureDrift) -> bool {
-    feature.current_n >= rule.minimum.max(1) && feature.reference_n > 0
+fn alarming_share(judged: &[&FeatureDrift]) -> f64 {
+    let sum = |weight: fn(&FeatureDrift) -> f64, alarming: bool| -> f64 {
+        judged.iter().filter(|f| f.alarming || !alarming).map(|f| weight(f)).sum()
+    };
+    // By a power of two, so that the greatest numbers can be added and no digit changes.
+    let mut weight: fn(&FeatureDrift) -> f64 = |f| f.importance * 2.0_f64.powi(-64);
+    if sum(weight, false) <= 0.0 {
+        weight = |_| 1.0;
+    }
+    sum(weight, true) / sum(weight, false).max(f64::MIN_POSITIVE)
 }
 
-fn measure(feature: &FeatureCounts<'_>) -> FeatureDrift {
-    let &FeatureCounts { name, reference, current, .. } = feature;
+fn measure(feature: &Feature<'_>) -> FeatureDrift {
+    let FeatureCounts { name, reference, current, .. } = feature.counts;
     let (reference_n, current_n) = (total_u64(reference), total_u64(current));
     let bins = reference.len().max(current.len());
+    let test = chi_square(reference, current);
+    let edges = match feature.bins {
+        Some(Bins::Quantiles { edges }) => edges.as_slice(),
+        _ => &[],
+    };
+    let ordered = !matches!(feature.bins, Some(Bins::Categories { .. }));
+    let usable = feature.importance.is_finite() && feature.importance > 0.0;
     FeatureDrift {
         name: name.to_owned(),
         psi: psi(reference, current),
         noise_floor: psi_noise_floor(reference_n, current_n, bins),
-        p: chi_square_p(reference, current),
+        p: test.p,
         reference_n,
         current_n,
         alarming: false,
         warning: false,
+        adjusted_p: 1.0,
+        chi_square: test.statistic,
+        freedom: test.freedom,
+        js_bits: js_divergence(reference, current),
+        ks: ordered.then(|| ks_on_bins(reference, current)),
+        w1_over_sd: w1_over_sd(edges, reference, current),
+        importance: if usable { feature.importance } else { 0.0 },
     }
-}
-
-impl DriftReport {
-    /// What a person should read: what moved, by how much, against which limits, on how many observations.
-    pub fn sentence(&self) -> String {
-        let rule = &self.rule;
-        if !self.enough {
-            let most = self.features.iter().map(|f| f.current_n).max().unwrap_or(0);
-            return format!("too few events to judge drift: {most}, needs {}", rule.minimum);
-        }
-        if self.features.iter().any(|f| f.alarming) {
-            let moved = name_some(&self.features, "moved", rule.effect, |f| f.alarming);
-            let few = if self.alarm { "" } else { "too few features for an alarm: " };
-            return format!("{few}{moved}");
-        }
-        if self.features.iter().any(|f| f.warning) {
-            return name_some(&self.features, "moved a little", rule.effect, |f| f.warning);
-        }
-        let judged = self.features.iter().filter(|f| is_judged(rule, f));
-        match judged.max_by(|a, b| a.psi.total_cmp(&b.psi)) {
-            Some(f) => format!("no drift: largest is {}", describe(f, "", rule.effect)),
-            None => "no drift: no feature was judged".to_owned(),
-        }
-    }
-}
-
-fn describe(f: &FeatureDrift, verb: &str, effect: f64) -> String {
-    let space = if verb.is_empty() { "" } else { " " };
-    format!(
-        "{}{space}{verb}: PSI {:.2} against {:.2} (noise floor {:.2}, {} against {} events)",
-        f.name, f.psi, effect, f.noise_floor, f.current_n, f.reference_n
-    )
-}
-
-/// The features that `pick` picks, the ones that moved most first.
-fn name_some(features: &[FeatureDrift], verb: &str, effect: f64, pick: impl Fn(&FeatureDrift) -> bool) -> String {
-    let mut picked: Vec<&FeatureDrift> = features.iter().filter(|f| pick(f)).collect();
-    picked.sort_by(|a, b| b.psi.total_cmp(&a.psi));
-    let more = picked.len().saturating_sub(NAMED);
-    let named = picked.iter().take(NAMED);
-    let mut sentence = named.map(|f| describe(f, verb, effect)).collect::<Vec<_>>().join("; ");
-    if more > 0 {
-        sentence.push_str(&format!("; and {more} more"));
-    }
-    sentence
 }

@@ -13,6 +13,7 @@ use fairway_model::ItemTexts;
 
 use super::error::DataError;
 use super::failure::{Doing, explain};
+use super::origin::{self, Origin};
 use super::{for_each_batch, select, session};
 use crate::plan::Source;
 
@@ -27,10 +28,11 @@ const TEXT_CHARS_MAX: usize = 2_000;
 type Votes = HashMap<(String, usize), BTreeMap<String, u32>>;
 
 /// The texts of each item. Where an item has several, the most frequent stands (ties: the first by bytes).
-pub(super) async fn read(source: &Source, base: &Path) -> Result<ItemTexts, DataError> {
-    let context = session::open(ITEMS, &source.url, base).await?;
+pub(super) async fn read(source: &Source, base: &Path) -> Result<(ItemTexts, Origin), DataError> {
+    let (context, listed) = session::open(ITEMS, &source.url, base).await?;
     let frame = select::plan(&context, ITEMS, source).await?;
     let schema = frame.schema().clone();
+    let origin = Origin { snapshot: origin::snapshot(listed), schema: origin::schema(&schema) };
     let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
     let Some(item_column) = names.iter().position(|name| name == "item_id") else {
         return Err(DataError::ColumnMissing {
@@ -54,7 +56,7 @@ pub(super) async fn read(source: &Source, base: &Path) -> Result<ItemTexts, Data
         if rows > ROWS_MAX { Err(DataError::TooManyRows { limit: ROWS_MAX }) } else { Ok(()) }
     })
     .await?;
-    Ok(elected(votes, &names))
+    Ok((elected(votes, &names), origin))
 }
 
 fn count(columns: &[&StringArray], item_column: usize, votes: &mut Votes) {

@@ -8,6 +8,7 @@ mod error;
 mod failure;
 mod instant;
 mod items;
+mod origin;
 mod rows;
 mod select;
 mod session;
@@ -24,8 +25,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use error::DataError;
+pub use origin::Origin;
 pub use sniff::{SniffedColumn, SniffedKind, sniff};
 
+use crate::machine::{Meter, Spent};
 use crate::plan::{DataSpec, Source};
 use checks::Counted;
 use failure::{Doing, explain};
@@ -43,12 +46,21 @@ pub struct Data {
     pub items: ItemTexts,
     /// What there is to say about them.
     pub report: DataReport,
+    /// Files and columns of the interactions.
+    pub origin: Origin,
+    /// The same of the items, if there is a source of them.
+    pub items_origin: Option<Origin>,
+    /// What reading took.
+    pub reading: Spent,
 }
 
 /// What there is to say about the data of a run. Part of the run's provenance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DataReport {
+    /// Rows that were looked at: those of the SQL's output that are not before the window.
+    #[serde(default)]
+    pub read: u64,
     /// Usable rows in the window.
     pub rows: u64,
     /// Different users.
@@ -82,10 +94,12 @@ pub async fn read(spec: &DataSpec, base: &Path, as_of: Timestamp) -> Result<Data
 }
 
 async fn read_all(spec: &DataSpec, base: &Path, as_of: Timestamp) -> Result<Data, DataError> {
+    let meter = Meter::start();
     let from = as_of.checked_sub(spec.history).unwrap_or(Timestamp::MIN);
     let source = &spec.interactions;
-    let context = session::open(INTERACTIONS, &source.url, base).await?;
+    let (context, listed) = session::open(INTERACTIONS, &source.url, base).await?;
     let frame = select::plan(&context, INTERACTIONS, source).await?;
+    let origin = Origin { snapshot: origin::snapshot(listed), schema: origin::schema(frame.schema()) };
     let (from_ms, to_ms) = (from.as_millisecond(), as_of.as_millisecond());
     let projected = select::project(frame, INTERACTIONS, &source.url, &spec.checks, from_ms)?;
     let mut rows = Rows::new(projected.time, from_ms, to_ms, &spec.checks);
@@ -100,12 +114,12 @@ async fn read_all(spec: &DataSpec, base: &Path, as_of: Timestamp) -> Result<Data
         to: as_of,
     };
     checks::judge(spec, &counted)?;
-    let items = match &spec.items {
-        Some(source) => items::read(source, base).await?,
-        None => ItemTexts::default(),
+    let (items, items_origin) = match &spec.items {
+        Some(source) => items::read(source, base).await.map(|(items, origin)| (items, Some(origin)))?,
+        None => (ItemTexts::default(), None),
     };
     let report = report(&interactions, &items, &counted);
-    Ok(Data { interactions, items, report })
+    Ok(Data { interactions, items, report, origin, items_origin, reading: meter.stop() })
 }
 
 fn report(interactions: &Interactions, items: &ItemTexts, counted: &Counted<'_>) -> DataReport {
@@ -113,6 +127,7 @@ fn report(interactions: &Interactions, items: &ItemTexts, counted: &Counted<'_>)
     let nulls = [("user_id", tally.no_user), ("item_id", tally.no_item), ("time", tally.no_time)];
     let at = |ms: Option<&i64>| ms.and_then(|&ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(counted.to);
     DataReport {
+        read: tally.read,
         rows: counted.rows,
         users: interactions.users.len() as u64,
         items: interactions.items.len() as u64,

@@ -15,11 +15,12 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use url::Url;
 
 use super::error::DataError;
 use super::failure::{self, Doing};
+use super::origin::Listed;
 
 /// Most memory that a query may use for sorts, joins and groups.
 pub(super) const MEMORY_BYTES: usize = 1 << 30;
@@ -27,7 +28,7 @@ pub(super) const MEMORY_BYTES: usize = 1 << 30;
 const PARTITIONS: usize = 2;
 /// Rows by which the types of CSV and JSON columns are guessed. Identifiers that are mostly digits need many.
 const INFERENCE_ROWS: usize = 50_000;
-/// Files of a folder that are looked at to find its format.
+/// Files of a folder that are looked at to find its format, and that a snapshot may have.
 const LISTED_MAX: usize = 10_000;
 
 /// The formats that are read.
@@ -60,8 +61,8 @@ impl Format {
     }
 }
 
-/// An engine whose only table is `table`, over the files at `url`.
-pub(super) async fn open(table: &str, url: &str, base: &Path) -> Result<SessionContext, DataError> {
+/// An engine whose only table is `table`, over the files at `url`; and these files.
+pub(super) async fn open(table: &str, url: &str, base: &Path) -> Result<(SessionContext, Listed), DataError> {
     let failed = |error: DataFusionError| failure::explain(&error, Doing::Reading { url });
     let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
     let runtime = RuntimeEnvBuilder::new().with_memory_limit(MEMORY_BYTES, 1.0).with_disk_manager_builder(disk);
@@ -73,7 +74,7 @@ pub(super) async fn open(table: &str, url: &str, base: &Path) -> Result<SessionC
     let (store, path) = object_store::parse_url_opts(&place, options_of_environment())
         .map_err(|error| failed(DataFusionError::ObjectStore(Box::new(error))))?;
     let store: Arc<dyn ObjectStore> = Arc::from(store);
-    let (place, format, extension) = format_of(url, place, &store, &path).await?;
+    let Found { place, format, extension, listed } = format_of(url, place, &store, path).await?;
     let place = ListingTableUrl::try_new(place, None).map_err(failed)?;
     context.register_object_store(place.object_store().as_ref(), store);
 
@@ -82,7 +83,7 @@ pub(super) async fn open(table: &str, url: &str, base: &Path) -> Result<SessionC
     let config = ListingTableConfig::new(place).with_listing_options(options).with_schema(schema);
     let files = ListingTable::try_new(config).map_err(failed)?;
     context.register_table(table, Arc::new(files)).map_err(failed)?;
-    Ok(context)
+    Ok((context, listed))
 }
 
 /// The URL of a source; paths are relative to `base`.
@@ -104,39 +105,54 @@ fn options_of_environment() -> impl Iterator<Item = (String, String)> {
     named.filter(|(key, _)| ["aws_", "google_", "azure_"].iter().any(|cloud| key.starts_with(cloud)))
 }
 
-/// The format of a file or a folder, and the place with a `/` at the end if it is a folder.
+/// What lies at a place.
+struct Found {
+    /// With a `/` at the end if it is a folder.
+    place: Url,
+    format: Format,
+    extension: String,
+    listed: Listed,
+}
+
+/// The format of a file or a folder, and its files of that format.
 async fn format_of(
     url: &str,
     mut place: Url,
     store: &Arc<dyn ObjectStore>,
-    path: &object_store::path::Path,
-) -> Result<(Url, Format, String), DataError> {
+    root: object_store::path::Path,
+) -> Result<Found, DataError> {
     let failed = |error| failure::explain(&DataFusionError::ObjectStore(Box::new(error)), Doing::Reading { url });
+    let on_disk = place.scheme() == "file";
     let folder = place.path().ends_with('/') || place.to_file_path().is_ok_and(|path| path.is_dir());
     if !folder && let Some((format, extension)) = Format::of(place.path()) {
-        store.head(path).await.map_err(failed)?;
-        return Ok((place.clone(), format, format!(".{extension}")));
+        let extension = format!(".{extension}");
+        let files = vec![store.head(&root).await.map_err(failed)?];
+        return Ok(Found { place, format, extension, listed: Listed { root, on_disk, files, complete: true } });
     }
-    let mut files = store.list(Some(path)).take(LISTED_MAX);
-    let mut formats: Vec<(String, Format, String)> = Vec::new();
-    let mut seen = 0_usize;
-    while let Some(file) = files.next().await {
-        let name = file.map_err(failed)?.location.to_string();
-        seen += 1;
-        if let Some((format, extension)) = Format::of(&name) {
-            formats.push((name.clone(), format, format!(".{extension}")));
-        }
+    let mut listing = store.list(Some(&root)).take(LISTED_MAX + 1);
+    let mut seen: Vec<ObjectMeta> = Vec::new();
+    while let Some(file) = listing.next().await {
+        seen.push(file.map_err(failed)?);
     }
-    formats.sort_by(|a, b| a.0.cmp(&b.0));
-    let Some((_, format, extension)) = formats.into_iter().next() else {
+    drop(listing);
+    let complete = seen.len() <= LISTED_MAX;
+    seen.truncate(LISTED_MAX);
+    let first = seen
+        .iter()
+        .filter_map(|file| Some((&file.location, Format::of(file.location.as_ref())?)))
+        .min_by_key(|(name, _)| *name);
+    let Some((_, (format, extension))) = first else {
         let why = format!(
-            "{seen} files were found there and none ends in .parquet, .csv, .jsonl, .ndjson or .json; check the path and the extension"
+            "{} files were found there and none ends in .parquet, .csv, .jsonl, .ndjson or .json; check the path and the extension",
+            seen.len()
         );
         return Err(DataError::AccessDenied { url: url.to_owned(), why });
     };
+    let extension = format!(".{extension}");
     if !place.path().ends_with('/') {
         let with_slash = format!("{}/", place.path());
         place.set_path(&with_slash);
     }
-    Ok((place, format, extension))
+    let files = seen.into_iter().filter(|file| file.location.as_ref().ends_with(&extension)).collect();
+    Ok(Found { place, format, extension, listed: Listed { root, on_disk, files, complete } })
 }

@@ -59,7 +59,7 @@ pub async fn sniff(path_or_url: &str) -> Result<Vec<SniffedColumn>, DataError> {
 
 async fn look(url: &str) -> Result<Vec<SniffedColumn>, DataError> {
     let explained = |error| explain(&error, Doing::Reading { url });
-    let context = session::open(INTERACTIONS, url, Path::new(".")).await?;
+    let (context, _) = session::open(INTERACTIONS, url, Path::new(".")).await?;
     let frame = context.table(INTERACTIONS).await.map_err(explained)?.limit(0, Some(ROWS)).map_err(explained)?;
     let fields: Vec<(String, DataType)> =
         frame.schema().fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect();

@@ -73,7 +73,13 @@ async fn csv_is_read_counted_and_cut_at_the_run_s_moment() {
         ]
     );
     let report = &data.report;
-    assert_eq!((report.rows, report.users, report.items), (3, 2, 2));
+    assert_eq!((report.read, report.rows, report.users, report.items), (5, 3, 2, 2));
+    let (snapshot, schema) = (&data.origin.snapshot, &data.origin.schema);
+    assert_eq!((snapshot.files, snapshot.bytes), (Some(1), Some(CSV.len() as u64)));
+    assert!(snapshot.digest.is_some() && schema.digest.is_some() && data.items_origin.is_none());
+    let columns: Vec<&str> = schema.columns.iter().map(|column| column.name.as_str()).collect();
+    assert_eq!(columns, ["user_id", "item_id", "time", "weight", "segment"]);
+    assert_eq!(schema.columns[3].kind, "Int64");
     assert_eq!((report.nulls["user_id"], report.future, report.duplicates), (0.25, 0.2, 0.0));
     assert_eq!((report.oldest, report.newest), (at("2020-01-01T00:00:00Z"), at("2020-01-03T00:00:00Z")));
     // The window begins at as_of - history, inclusive.

@@ -18,6 +18,9 @@ fn plan(family: &str, parameters: &[(&str, &str)]) -> TrainingPlan {
         model: "shop".to_owned(),
         run: "shop-1".to_owned(),
         reason: "CI".to_owned(),
+        trigger: Some("Asked".to_owned()),
+        evidence: BTreeMap::from([("psi".to_owned(), serde_json::json!(0.31))]),
+        champion: Some("sha256:1".to_owned()),
         seed: 11,
         data: DataSpec::new(Source { url: "a.csv".to_owned(), sql: "SELECT …".to_owned() }),
         features: FeatureDefinitions::default(),
@@ -33,6 +36,7 @@ fn data() -> Data {
     let interactions = sample::interactions();
     let at = |ms: Option<&i64>| Timestamp::from_millisecond(*ms.unwrap()).unwrap();
     let report = DataReport {
+        read: interactions.len() as u64,
         rows: interactions.len() as u64,
         users: interactions.users.len() as u64,
         items: interactions.items.len() as u64,
@@ -44,7 +48,8 @@ fn data() -> Data {
         described_items: 0,
         digest: "sha256:0".to_owned(),
     };
-    Data { interactions, items: sample::texts(), report }
+    let reading = crate::machine::Spent { seconds: 1.5, ..Default::default() };
+    Data { interactions, items: sample::texts(), report, origin: Default::default(), items_origin: None, reading }
 }
 
 fn go(plan: &TrainingPlan, work: &Path, champion: Option<&dyn Recommender>) -> Trained {
@@ -105,6 +110,22 @@ fn a_bundle_loads_and_says_where_it_comes_from() {
     assert_eq!(provenance["refit"]["rows"], data.interactions.len());
     assert!(provenance["refit"]["overlapAt20"].as_f64().unwrap() > 0.5, "{provenance}");
     assert!(!provenance.to_string().contains("user 1"));
+    let provenance = fairway_registry::provenance::Provenance::of(provenance.clone());
+    assert!(provenance.format == 1 && provenance.extra.is_empty(), "{:?}", provenance.extra);
+    let judged = provenance.evaluation.unwrap();
+    assert_eq!(judged.candidate.unwrap().overall, evaluation.candidate.overall);
+    assert_eq!(judged.protocol.unwrap().digest.unwrap(), evaluation.protocol.digest);
+    assert_eq!(provenance.data.unwrap().report.unwrap().rows, Some(data.report.rows));
+    assert_eq!(
+        (provenance.training.unwrap().seed, provenance.features.unwrap().definitions.is_some()),
+        (Some(11), true)
+    );
+    let trigger = provenance.trigger.unwrap();
+    assert_eq!((trigger.code.as_deref(), trigger.message.as_deref()), (Some("Asked"), Some("CI")));
+    assert_eq!(trigger.evidence["psi"], 0.31);
+    assert_eq!(provenance.parent.unwrap().champion.unwrap(), "sha256:1");
+    assert_eq!(provenance.timings.unwrap()["read"], 1.5);
+    assert!(provenance.machine.unwrap().cores.is_some() && provenance.energy.unwrap().method.is_some());
     // Only the bundle is left.
     assert_eq!(std::fs::read_dir(work.path()).unwrap().count(), 1);
 }

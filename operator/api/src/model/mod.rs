@@ -42,7 +42,8 @@ use crate::values::{Duration, Number};
 #[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ModelSpec {
-    /// URL of the bucket that keeps the versions: `file://` or `memory://`. Default: a folder beside the other state.
+    /// URL of the bucket that keeps the versions: `s3://`, `gs://`, `az://`, `file://` or `memory://`. Default: a folder
+    /// beside the other state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     pub registry: Option<String>,
@@ -77,6 +78,9 @@ pub struct ModelSpec {
     /// Who must agree before a version may serve.
     #[serde(default)]
     pub approval: Approval,
+    /// Whose signature a version must have to be served. Without it, unsigned versions are served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing: Option<Signing>,
     /// What is kept, and for how long.
     #[serde(default)]
     pub retention: Retention,
@@ -167,6 +171,15 @@ pub struct Approval {
     /// Number of people who must approve a version's digest.
     #[schemars(range(min = 0, max = 10))]
     pub required: u32,
+}
+
+/// Whose signature a version must have to be served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Signing {
+    /// Public keys (ECDSA P-256, PEM). A version is served if one of them verifies its signature.
+    #[schemars(length(min = 1, max = 20), inner(length(min = 1, max = 4096)))]
+    pub public_keys: Vec<String>,
 }
 
 /// What is kept, and for how long.

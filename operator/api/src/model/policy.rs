@@ -13,6 +13,8 @@ use crate::values::Duration;
 
 /// The shortest degradation period: a week holds every weekday once.
 const WEEK: Duration = Duration::days(7);
+/// Where a registry can be, as the registry itself knows it.
+const REGISTRY_SCHEMES: [&str; 9] = ["s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "file", "memory"];
 
 impl ModelSpec {
     /// The policy that core decides by.
@@ -21,6 +23,7 @@ impl ModelSpec {
     /// All fields that contradict each other or that this version does not support.
     pub fn policy(&self) -> Result<ModelPolicy, Vec<FieldError>> {
         let mut errors = Vec::new();
+        self.check_registry(&mut errors);
         self.check_data(&mut errors);
         self.check_features(&mut errors);
         self.check_training(&mut errors);
@@ -76,24 +79,16 @@ impl ModelSpec {
             "set decisionLog.sample: 100% on its endpoints",
         );
         note(
-            self.registry
-                .as_ref()
-                .is_some_and(|url| !["file://", "memory://"].iter().any(|kind| url.starts_with(kind))),
-            "spec.registry",
-            "this version keeps versions in a folder or in memory only",
-            "write file:///path/of/a/folder",
-        );
-        note(
-            self.retention != super::Retention::default(),
-            "spec.retention",
-            "nothing is deleted in this version",
+            self.retention.erasure != super::Retention::default().erasure,
+            "spec.retention.erasure",
+            "the rows of a single user are not erased in this version",
             "leave it out",
         );
         note(
             self.storage_secret_ref.is_some(),
             "spec.storageSecretRef",
             "the Secret is not read in this version",
-            "give the bucket's credentials in the environment, as its SDK reads them",
+            "give the bucket's credentials in the environment (AWS_ACCESS_KEY_ID, GOOGLE_SERVICE_ACCOUNT, …)",
         );
         note(
             self.service_account_name.is_some(),
@@ -121,6 +116,16 @@ impl ModelSpec {
         );
         note(trainer.queue_name.is_some(), "spec.trainer.queueName", "no queue is used in this version", "");
         notes
+    }
+
+    fn check_registry(&self, errors: &mut Vec<FieldError>) {
+        // Without a scheme it is the path of a folder.
+        let scheme = self.registry.as_deref().and_then(|url| url.split_once("://")).map(|(scheme, _)| scheme);
+        if let Some(scheme) = scheme.filter(|scheme| !REGISTRY_SCHEMES.contains(scheme)) {
+            let help =
+                "s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, file:///path/of/a/folder or memory://";
+            errors.push(FieldError::new("spec.registry", format!("`{scheme}://` cannot hold a registry"), help));
+        }
     }
 
     fn check_data(&self, errors: &mut Vec<FieldError>) {

@@ -1,0 +1,178 @@
+//! Versions come in: a tree is uploaded under a pin and then registered by one entry of the log. It
+//! moves no bytes itself (`upload.rs` does).
+
+use crate::commit::{Next, Slot, Step, json};
+use crate::model::{Author, compose};
+use crate::pin::Pin;
+use crate::progress::Progress;
+use crate::state::{State, VERSIONS_MAX, Version};
+use crate::store::Planted;
+use crate::upload::Prepared;
+use crate::{Digest, Error, ModelLog, Operation, Registration, Result, Timestamp, fetch};
+use std::path::Path as FilePath;
+
+/// How often a writer looks again at its files because trees were condemned meanwhile.
+const LOOKS_MAX: u32 = 5;
+
+/// What became of a registration.
+enum Added {
+    /// It is registered, by this entry or by an earlier one of the same run.
+    Version(Box<Version>, Option<u64>),
+    /// Trees were condemned since the files were looked at; this is the fence now.
+    LookAgain(u64),
+}
+
+impl ModelLog {
+    /// Uploads the tree in `dir` and registers it as the next version, in one commit. A run that
+    /// has registered before gets its version back, and nothing is uploaded.
+    pub async fn register(&self, dir: &FilePath, registration: Registration) -> Result<Version> {
+        self.register_telling(dir, registration, &Progress::default()).await
+    }
+
+    /// [`ModelLog::register`], and tells how far it is.
+    pub async fn register_telling(
+        &self,
+        dir: &FilePath,
+        registration: Registration,
+        progress: &Progress,
+    ) -> Result<Version> {
+        registration.check()?;
+        let state = self.state().await?;
+        if let Some(version) = state.by_run(&registration.run) {
+            return Ok(version.clone());
+        }
+        self.room(&state)?;
+        let prepared = Prepared::folder(dir, &registration.kinds, &registration.provenance, progress).await?;
+        self.publish(&prepared, &registration, state.fence, progress).await
+    }
+
+    /// Registers a tree of another model or registry under the same digest. Where both are in one
+    /// store, the store copies it by itself.
+    pub async fn register_copy(
+        &self,
+        from: &ModelLog,
+        digest: &Digest,
+        registration: Registration,
+        progress: &Progress,
+    ) -> Result<Version> {
+        registration.check()?;
+        let state = self.state().await?;
+        if let Some(version) = state.by_run(&registration.run) {
+            return Ok(version.clone());
+        }
+        self.room(&state)?;
+        let (manifest, sealed) = fetch::manifest(&from.store, &from.versions(), digest).await?;
+        let folder = from.versions().join(digest.directory());
+        let prepared = Prepared::copied(manifest, sealed, digest.clone(), from.store.clone(), folder);
+        let version = self.publish(&prepared, &registration, state.fence, progress).await?;
+        if let Some(signature) = fetch::signature(&from.store, &from.versions(), digest).await? {
+            self.store.overwrite(&self.signature_path(digest), signature).await?;
+        }
+        Ok(version)
+    }
+
+    /// Sends a tree and registers it, under a pin. `fence` is the one that was seen before the first
+    /// byte goes out: if another one is found at the commit, trees were condemned since, and what
+    /// was there may be gone.
+    pub(crate) async fn publish(
+        &self,
+        prepared: &Prepared,
+        registration: &Registration,
+        fence: u64,
+        progress: &Progress,
+    ) -> Result<Version> {
+        let (run, actor) = (&registration.run, &registration.actor);
+        let pin = Pin::set(&self.store, &self.folder, &prepared.digest, run, actor, registration.time).await?;
+        let published = pin.hold(&self.store, self.send_and_add(prepared, registration, fence, progress)).await;
+        match published {
+            Ok((version, seq)) => {
+                let hint = async {
+                    if let Some(seq) = seq {
+                        self.log.leave_hint(seq).await
+                    }
+                };
+                futures::future::join(hint, pin.release(&self.store)).await;
+                Ok(version)
+            }
+            Err(error) => {
+                pin.release(&self.store).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn send_and_add(
+        &self,
+        prepared: &Prepared,
+        registration: &Registration,
+        mut fence: u64,
+        progress: &Progress,
+    ) -> Result<(Version, Option<u64>)> {
+        let author = Author { actor: &registration.actor, reason: &registration.reason, time: registration.time };
+        for _ in 0..LOOKS_MAX {
+            prepared.send(&self.store, &self.versions(), progress).await?;
+            let add =
+                |head: Option<&Slot>, next: Next<'_>| self.add(head, next, &author, prepared, registration, fence);
+            match self.log.commit(add).await? {
+                Added::Version(version, seq) => return Ok((*version, seq)),
+                Added::LookAgain(found) => fence = found,
+            }
+        }
+        Err(Error::Contended { path: self.folder.to_string(), tries: LOOKS_MAX })
+    }
+
+    /// The entry that adds the version, unless its run was faster elsewhere or its bytes are in doubt.
+    fn add(
+        &self,
+        head: Option<&Slot>,
+        next: Next<'_>,
+        author: &Author<'_>,
+        prepared: &Prepared,
+        registration: &Registration,
+        fence: u64,
+    ) -> Result<Step<Added>> {
+        let before = head.map(|slot| self.entry(slot)).transpose()?;
+        let time = author.not_before(before.as_ref());
+        let mut state = before.map(|entry| entry.state).unwrap_or_default();
+        if let Some(version) = state.by_run(&registration.run) {
+            return Ok(Step::Done(Added::Version(Box::new(version.clone()), None)));
+        }
+        if !self.store.planted(Planted::NoFence) {
+            if let Some(condemned) = state.condemned.get(&prepared.digest) {
+                let until = condemned.time.checked_add(crate::gc::QUARANTINE).unwrap_or(Timestamp::MAX);
+                return Err(Error::Condemned { digest: prepared.digest.clone(), until });
+            }
+            if state.fence != fence {
+                return Ok(Step::Done(Added::LookAgain(state.fence)));
+            }
+        }
+        self.room(&state)?;
+        let number = state.add(Version {
+            number: 0,
+            digest: prepared.digest.clone(),
+            run: registration.run.clone(),
+            registered: time,
+            bytes: prepared.manifest.bytes(),
+            files: prepared.manifest.files.len() as u32,
+            metrics: registration.metrics.clone(),
+            labels: registration.labels.clone(),
+            verdicts: Vec::new(),
+            hold: None,
+            reigned: None,
+        })?;
+        if let Some(alias) = &registration.alias {
+            state.point(alias, Some(number), author.actor, time)?;
+        }
+        let version = Box::new(state.versions[&number].clone());
+        let seq = next.seq;
+        let entry = compose(next, author, time, Operation::Registered { version: number }, state);
+        Ok(Step::Append(json(&self.folder, &entry)?, Added::Version(version, Some(seq))))
+    }
+
+    fn room(&self, state: &State) -> Result<()> {
+        if state.versions.len() < VERSIONS_MAX {
+            return Ok(());
+        }
+        Err(Error::Full { model: self.folder.to_string(), limit: VERSIONS_MAX })
+    }
+}

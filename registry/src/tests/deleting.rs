@@ -1,0 +1,150 @@
+//! Retention and collection on every kind of place: what is kept is whole, and what is deleted is
+//! gone, said so, and stays gone.
+
+use super::{names_below, places, registration, time, tree};
+use crate::{Author, Collected, Collection, Error, Kept, ModelLog, Registry, Retention, Timestamp};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+fn author() -> Author<'static> {
+    Author { actor: "ada", reason: "policy", time: time(0) }
+}
+
+fn collection(time: Timestamp, grace: Duration) -> Collection {
+    let (actor, reason) = ("gc".to_owned(), "daily".to_owned());
+    Collection { grace, dry_run: false, most: 100, actor, reason, time, in_use: BTreeSet::new() }
+}
+
+/// Five versions, of which two are kept by their age; the first is champion.
+async fn five(registry: &Registry) -> ModelLog {
+    let model = registry.model("shop", "m").unwrap();
+    for run in 1..=5 {
+        let mut one = registration(&format!("run-{run}"));
+        one.alias = (run == 1).then(|| "champion".to_owned());
+        model.register(tree(&format!("tree {run}")).path(), one).await.unwrap();
+    }
+    let rule = Retention { versions: 2, days: 0, rollback_days: 0 };
+    model.retain(Some(rule), author()).await.unwrap();
+    model
+}
+
+fn deleted(collected: &Collected) -> Vec<u64> {
+    let mut numbers: Vec<u64> = collected.deleted.iter().flat_map(|it| it.versions.clone()).collect();
+    numbers.sort();
+    numbers
+}
+
+#[tokio::test]
+async fn what_no_rule_keeps_goes_after_its_grace() {
+    for (registry, _keep) in places().await {
+        let model = five(&registry).await;
+        model.hold(2, true, Author { reason: "case 7", ..author() }).await.unwrap();
+        let digest = model.state().await.unwrap().versions[&3].digest.clone();
+        let before = model.entries(100).await.unwrap().len();
+        let dry = Collection { dry_run: true, ..collection(time(0), Duration::ZERO) };
+        let would = model.collect(&dry).await.unwrap();
+        assert_eq!(would.waiting.iter().map(|it| it.versions[0]).collect::<Vec<_>>(), [3]);
+        assert_eq!(model.entries(100).await.unwrap().len(), before, "a dry run writes nothing");
+
+        let week = Duration::from_secs(7 * 86_400);
+        let first = model.collect(&collection(time(0), week)).await.unwrap();
+        assert!(first.deleted.is_empty());
+        assert_eq!(first.kept[&1], BTreeSet::from([Kept::Alias { alias: "champion".to_owned() }]));
+        assert_eq!(first.kept[&2], BTreeSet::from([Kept::Held { reason: "case 7".to_owned() }]));
+        let later = model.collect(&collection(time(8 * 86_400), week)).await.unwrap();
+        assert_eq!(deleted(&later), [3]);
+        assert!(later.bytes_deleted > 0);
+
+        let gone = model.resolve(&"3".parse().unwrap()).await;
+        let Err(Error::Deleted { entry: Some(seq), .. }) = gone else { panic!("{gone:?}") };
+        let tombstone = model.entry_at(seq).await.unwrap().unwrap();
+        assert_eq!((tombstone.actor.as_str(), tombstone.time), ("gc", time(8 * 86_400)));
+        let left: Vec<_> = model.trees().await.unwrap().into_iter().map(|tree| tree.digest).collect();
+        assert!(!left.contains(&digest), "the bytes are gone");
+        assert_eq!(left.len(), 4);
+        let cache = tempfile::tempdir().unwrap();
+        for number in [1, 2, 4, 5] {
+            let version = model.resolve(&crate::Reference::number(number)).await.unwrap();
+            model.fetch(&version.digest, cache.path()).await.unwrap();
+        }
+        let again = model.register(tree("tree 3").path(), registration("run-3")).await;
+        assert!(matches!(again, Err(Error::Condemned { .. })), "{again:?}");
+        let next = model.register(tree("new").path(), registration("run-9")).await.unwrap();
+        assert_eq!(next.number, 6, "no number is given twice");
+        model.hold(2, false, author()).await.unwrap();
+        let all = model.collect(&collection(time(9 * 86_400), Duration::ZERO)).await.unwrap();
+        assert_eq!(deleted(&all), [2, 4]);
+    }
+}
+
+#[tokio::test]
+async fn what_others_use_is_kept() {
+    for (registry, _keep) in places().await {
+        let model = five(&registry).await;
+        let state = model.state().await.unwrap();
+        // A rollout's plan names version 2, an unfinished run's plan version 3.
+        let endpoint = registry.endpoint("shop", "home").unwrap();
+        endpoint.append_plan(1, &serde_json::json!({"rollout": {"to": state.versions[&2].digest}})).await.unwrap();
+        let run = model.run("run-next").unwrap();
+        run.create_plan(&serde_json::json!({"warmStart": state.versions[&3].digest})).await.unwrap();
+        let request =
+            Collection { in_use: registry.in_use("shop").await.unwrap(), ..collection(time(0), Duration::ZERO) };
+        assert!(model.collect(&request).await.unwrap().deleted.is_empty());
+        run.finish(&"done").await.unwrap();
+        assert_eq!(deleted(&model.collect(&request).await.unwrap()), [3]);
+        endpoint.append_plan(2, &"over").await.unwrap();
+        let request = Collection { in_use: registry.in_use("shop").await.unwrap(), ..request };
+        assert_eq!(deleted(&model.collect(&request).await.unwrap()), [2]);
+    }
+}
+
+#[tokio::test]
+async fn a_tree_of_two_versions_stays_until_both_go() {
+    let registry = Registry::open("memory://").await.unwrap();
+    let model = registry.model("shop", "m").unwrap();
+    let same = |run: &str| crate::Registration { provenance: serde_json::json!({}), ..registration(run) };
+    for run in ["one", "two"] {
+        model.register(tree("same").path(), same(run)).await.unwrap();
+    }
+    model.register(tree("other").path(), registration("three")).await.unwrap();
+    assert_eq!(model.trees().await.unwrap().len(), 2, "the same tree twice is one tree");
+    model.move_alias("mine", None, Some(2), "ada", "", time(0)).await.unwrap();
+    model.retain(Some(Retention { versions: 1, days: 0, rollback_days: 0 }), author()).await.unwrap();
+    assert!(model.collect(&collection(time(0), Duration::ZERO)).await.unwrap().deleted.is_empty());
+    model.move_alias("mine", Some(2), None, "ada", "", time(0)).await.unwrap();
+    assert_eq!(deleted(&model.collect(&collection(time(1), Duration::ZERO)).await.unwrap()), [1, 2]);
+    assert_eq!(model.trees().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn nothing_of_a_deleted_tree_stays_in_a_directory() {
+    let place = tempfile::tempdir().unwrap();
+    let registry = Registry::open(place.path().to_str().unwrap()).await.unwrap();
+    let model = five(&registry).await;
+    let digest = model.state().await.unwrap().versions[&2].digest.clone();
+    let folder = place.path().join("shop/models/m/versions").join(digest.directory());
+    // A writer that was killed between link and unlink leaves the bytes under a second name.
+    std::fs::hard_link(folder.join("bundle.json"), folder.join("bundle.json#7")).unwrap();
+    model.collect(&collection(time(0), Duration::ZERO)).await.unwrap();
+    assert!(names_below(place.path()).iter().all(|name| !name.contains(digest.hex())));
+}
+
+#[tokio::test]
+async fn uploads_that_nobody_registered_go_when_they_are_old() {
+    let place = tempfile::tempdir().unwrap();
+    let registry = Registry::open(place.path().to_str().unwrap()).await.unwrap();
+    let model = five(&registry).await;
+    let orphan = place.path().join("shop/models/m/versions").join(format!("sha256-{}", "a".repeat(64)));
+    std::fs::create_dir_all(&orphan).unwrap();
+    std::fs::write(orphan.join("w.json"), b"{}").unwrap();
+    let now = super::today();
+    let hour = Duration::from_secs(3600);
+    model.retain(None, author()).await.unwrap();
+    let first = model.collect(&collection(now, hour)).await.unwrap();
+    assert_eq!((first.deleted.len(), first.waiting.len()), (0, 1));
+    let later = now.checked_add(hour * 2).unwrap();
+    let second = model.collect(&collection(later, hour)).await.unwrap();
+    assert_eq!(second.deleted.len(), 1);
+    assert!(!orphan.exists());
+    assert_eq!(model.state().await.unwrap().versions.len(), 5, "without a retention no version goes");
+}
