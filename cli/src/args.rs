@@ -132,6 +132,9 @@ pub struct Up {
     /// Values of variables in the manifests
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub variables: Vec<String>,
+    /// Sign each version that is trained here with this private key (PEM; `fairway registry keygen` makes one)
+    #[arg(long, value_name = "FILE")]
+    pub signing_key: Option<PathBuf>,
     /// How to reach the registry's store
     #[command(flatten)]
     pub store: StoreArgument,

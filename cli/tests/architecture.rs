@@ -30,6 +30,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fairway-simulator",
         ],
     ),
+    ("fairway-bench-registry", &["fairway-registry"]),
+    ("fairway-bench-stats", &["fairway-stats"]),
     ("fairway-bench", &["fairway-model", "fairway-server", "fairway-trainer", "fairway-wire", "fairway-stats"]),
 ];
 

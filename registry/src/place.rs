@@ -36,10 +36,19 @@ pub(crate) struct Place {
 impl Place {
     /// Finds the place that a URL names. A directory is created when it is not there.
     pub async fn open(url: &str, options: &StoreOptions) -> Result<Place> {
+        Place::find(url, options, true).await
+    }
+
+    /// Finds the place that a URL names, and creates nothing.
+    pub async fn open_existing(url: &str, options: &StoreOptions) -> Result<Place> {
+        Place::find(url, options, false).await
+    }
+
+    async fn find(url: &str, options: &StoreOptions, create: bool) -> Result<Place> {
         let scheme = match url.split_once("://") {
             Some((scheme, _)) => scheme,
             None if url.starts_with("file:") => "file",
-            None => return directory(url, PathBuf::from(url), options).await,
+            None => return directory(url, PathBuf::from(url), options, create).await,
         };
         match scheme {
             "memory" => {
@@ -52,7 +61,7 @@ impl Place {
                 let path = parsed
                     .to_file_path()
                     .map_err(|()| wrong(url, "must be `file://` and an absolute path, with three slashes"))?;
-                directory(url, path, options).await
+                directory(url, path, options, create).await
             }
             "s3" | "s3a" | "gs" | "az" | "azure" | "abfs" | "abfss" => bucket(scheme, url, options),
             scheme => Err(Error::Scheme { url: url.to_owned(), scheme: scheme.to_owned() }),
@@ -71,10 +80,13 @@ fn no_options(url: &str, options: &StoreOptions) -> Result<()> {
     }
 }
 
-async fn directory(url: &str, path: PathBuf, options: &StoreOptions) -> Result<Place> {
+async fn directory(url: &str, path: PathBuf, options: &StoreOptions, create: bool) -> Result<Place> {
     no_options(url, options)?;
     if path.as_os_str().is_empty() || path == std::path::Path::new("/") {
         return Err(wrong(url, "names no directory of its own"));
+    }
+    if !create && !path.is_dir() {
+        return Err(Error::NoRegistry { url: url.to_owned() });
     }
     let place = path.clone();
     let opened = tokio::task::spawn_blocking(move || {

@@ -213,7 +213,7 @@ impl Probe<'_> {
 
     async fn order(&self) -> Result<Finding> {
         let ordered = self.listed(&self.path("list")).await?.is_sorted();
-        let told = if ordered { "yes" } else { "no: the newest entry of a log is found by trying numbers" };
+        let told = if ordered { "yes" } else { "no: logs are read in a way that does not need it" };
         Ok((ordered, told.to_owned()))
     }
 

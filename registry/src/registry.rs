@@ -35,7 +35,7 @@ struct Inner {
 /// What a registry is opened for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Access {
-    /// To read. Nothing is asked of the store but what is read.
+    /// To read. Nothing is asked of the store but what is read, and nothing is created.
     Read,
     /// To write; the store is asked whether it still keeps what was created.
     #[default]
@@ -62,11 +62,14 @@ impl Registry {
 
     /// Opens a registry.
     pub async fn open_with(url: &str, options: &StoreOptions, access: Access) -> Result<Registry> {
-        let place = Place::open(url, options).await?;
+        let place = match access {
+            Access::Read => Place::open_existing(url, options).await?,
+            Access::Write => Place::open(url, options).await?,
+        };
         let path = place.root.clone().join(PASSPORT);
         let found = place.store.read(&path, JSON_BYTES_MAX).await.map_err(|e| explained(&place.url, e))?;
         let Some(bytes) = found else {
-            if place.own {
+            if place.own && (access == Access::Write || place.store.local.is_none()) {
                 return Registry::found(place, None).await;
             }
             return Err(Error::NoRegistry { url: place.url });

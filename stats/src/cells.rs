@@ -61,6 +61,11 @@ impl Cells {
         self.cells.iter().map(|c| c.sum).sum::<Fixed>().to_f64()
     }
 
+    /// Units and sum of each of the 256 cells, in order; of an empty one too.
+    pub fn parts(&self) -> impl Iterator<Item = (u64, Fixed)> + Clone + '_ {
+        self.cells.iter().map(|cell| (cell.n, cell.sum))
+    }
+
     /// How many cells hold a unit: the independent groups behind the standard error.
     pub fn occupied(&self) -> usize {
         self.cells.iter().filter(|c| c.n > 0).count()

@@ -20,6 +20,20 @@
 //! | which names are rare, which are new | [`categories`] |
 //! | how many different names, which come most (reports only) | [`sketches`] |
 //! | are the data themselves broken | [`quality`] |
+//! | has the mean of a stream moved | [`adwin`] |
+//! | have embeddings moved | [`c2st`] |
+//! | has the risk risen, with a guarantee | [`risk`] |
+//! | how good are answers without labels (advice) | [`estimate`] |
+//! | have scores changed in any way | [`martingale`] |
+//! | how large is the effect between two arms (means, ratios, logged propensities, CUPED) | [`effect`] |
+//! | what does one gate prove, in numbers and words | [`verdict`] |
+//! | what do many gates prove together at one error rate | [`combine`] |
+//! | bounds for looks that are fixed before | [`sequential`] |
+//! | how much traffic until an effect is seen, and is there time for it | [`plan`] |
+//! | would another policy have earned more on a log | [`ope`] |
+//! | are all groups served alike, does a canary leave one behind | [`fairness`] |
+//! | does variety shrink over retrainings | [`diversity`] |
+//! | which arm to explore, with which exact probability | [`bandit`] |
 //! | how is a summary kept | [`kept`] |
 //!
 //! What it does not do: it decides nothing. Policies (steps, holds, cooldowns) live with the operator.
@@ -37,21 +51,35 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod adwin;
+pub mod bandit;
 pub mod bins;
+pub mod c2st;
 pub mod categories;
 pub mod cells;
+pub mod combine;
 pub mod confidence;
 pub mod decay;
+pub mod diversity;
 pub mod drift;
+pub mod effect;
+pub mod estimate;
+pub mod fairness;
 pub mod fixed;
 pub mod kept;
 pub mod latency;
+pub mod martingale;
 pub mod moments;
 pub mod odds;
+pub mod ope;
 pub mod paired;
+pub mod plan;
 pub mod quality;
+pub mod risk;
+pub mod sequential;
 pub mod sketches;
 pub mod srm;
+pub mod verdict;
 
 pub use bins::{Bins, Histogram, ShapeMismatch};
 pub use categories::Categories;
@@ -59,6 +87,7 @@ pub use cells::Cells;
 pub use confidence::Interval;
 pub use decay::ForwardDecay;
 pub use drift::{DriftReport, DriftRule, Feature, FeatureCounts, FeatureDrift, Level, Persistence};
+pub use effect::Effect;
 pub use fixed::Fixed;
 pub use kept::{Kept, Summary};
 pub use latency::LatencyHistogram;
@@ -67,6 +96,7 @@ pub use odds::OddsGrid;
 pub use paired::PairedSpread;
 pub use quality::{QualityFinding, QualityRule};
 pub use sketches::{Distinct, HeavyHitters};
+pub use verdict::{MeanGate, Outcome, RateGate, Verdict};
 
 #[cfg(test)]
 mod portable_stream;

@@ -6,9 +6,16 @@
 //! each look, neither a ramp nor a base rate that moves can cause a false alarm, and one may look as often as one likes:
 //! under the null the evidence ever reaches 1/α with probability at most α.
 //!
-//! It assumes that bad answers come independently, request by request: drop retries before counting.
+//! It assumes that bad answers come independently, request by request: drop retries before counting. Where one user can
+//! have many bad answers, say how far that inflates the variance ([`design_effect`]) and ask for [`OddsGrid::ln_e_at`].
+//! Timeouts and answers slower than a frozen limit are bad answers too, each in a grid of its own.
+
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
+
+use crate::cells::Cells;
+use crate::effect::Estimate;
 
 /// Points of the grid.
 pub const POINTS: usize = 24;
@@ -16,6 +23,17 @@ const NEAREST: f64 = 1.05;
 const FARTHEST: f64 = 20.0;
 /// Keeps the arithmetic finite; no policy comes near it.
 const LARGEST_MARGIN: f64 = 1e6;
+/// And the same for a gain: a canary that is never bad.
+const LARGEST_GAIN: f64 = 0.999;
+
+/// ln g and g of each point, log-spaced in [1.05, 20].
+static GRID: LazyLock<[(f64, f64); POINTS]> = LazyLock::new(|| {
+    let step = (FARTHEST / NEAREST).ln() / (POINTS - 1) as f64;
+    std::array::from_fn(|point| {
+        let ln_g = NEAREST.ln() + step * point as f64;
+        (ln_g, ln_g.exp())
+    })
+});
 
 /// Which null hypothesis the evidence is against.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +43,8 @@ pub enum Claim {
     Harm,
     /// The canary is not worse than the margin allows: against "rate ratio ≥ 1 + margin".
     NonInferiority,
+    /// The canary is better, by a gain at least: against "rate ratio ≥ 1 − gain".
+    Superiority,
 }
 
 /// Evidence about the ratio of two bad rates, in constant memory. Serialisable, so that it survives a restart; the same
@@ -53,6 +73,13 @@ impl OddsGrid {
         Self::new(Claim::NonInferiority, margin)
     }
 
+    /// Gathers evidence that the canary's bad rate is less than `1 - gain` times that of stable; with a gain of 0, that it
+    /// is better at all. The reversed process, on the grid `(1 - gain) / g`. A gain outside [0, 1) counts as 0.
+    pub fn superiority(gain: f64) -> Self {
+        let gain = if (0.0..1.0).contains(&gain) { gain.min(LARGEST_GAIN) } else { 0.0 };
+        Self { margin: -gain, ..Self::new(Claim::Superiority, 0.0) }
+    }
+
     fn new(claim: Claim, margin: f64) -> Self {
         let valid = margin.is_finite() && margin > 0.0;
         Self { claim, margin: if valid { margin.min(LARGEST_MARGIN) } else { 0.0 }, sums: [0.0; POINTS], ln_e_max: 0.0 }
@@ -63,32 +90,52 @@ impl OddsGrid {
     ///
     /// A share of 0 or 1, or none at all, compares nothing: such a look is skipped, whatever its counts.
     pub fn update(&mut self, canary_share_of_requests: f64, bad_canary: u64, bad_stable: u64) {
-        let share = canary_share_of_requests;
-        if !(share > 0.0 && share < 1.0) || (bad_canary == 0 && bad_stable == 0) {
+        self.add(canary_share_of_requests, bad_canary as f64, bad_stable as f64);
+        // A mean is no greater than its greatest part, so most looks need no logarithm of a sum.
+        if self.largest() > self.ln_e_max {
+            self.ln_e_max = self.ln_e_max.max(self.ln_e());
+        }
+    }
+
+    /// [`Self::update`] with counts that need not be whole, and without the running maximum: for planning.
+    pub(crate) fn add(&mut self, share: f64, bad_canary: f64, bad_stable: f64) {
+        let bad = bad_canary + bad_stable;
+        if !(share > 0.0 && share < 1.0 && bad > 0.0) {
             return;
         }
-        let (bad_canary, bad) = (bad_canary as f64, bad_canary as f64 + bad_stable as f64);
         let boundary = 1.0 + self.margin;
         let at_boundary = boundary * share + 1.0 - share;
-        let step = (FARTHEST / NEAREST).ln() / (POINTS - 1) as f64;
-        for (point, sum) in self.sums.iter_mut().enumerate() {
-            let away = NEAREST.ln() + step * point as f64;
-            let ln_g = match self.claim {
-                Claim::Harm => away,
-                Claim::NonInferiority => -away,
+        for (&(away, g), sum) in GRID.iter().zip(&mut self.sums) {
+            let (ln_g, ratio) = match self.claim {
+                Claim::Harm => (away, boundary * g),
+                Claim::NonInferiority | Claim::Superiority => (-away, boundary / g),
             };
             // ln(θ/θ0) = ln g + d and ln((1−θ)/(1−θ0)) = d, with d the log ratio of the two denominators.
-            let d = (at_boundary / (boundary * ln_g.exp() * share + 1.0 - share)).ln();
+            let d = (at_boundary / (ratio * share + 1.0 - share)).ln();
             *sum += bad_canary * ln_g + bad * d;
         }
-        self.ln_e_max = self.ln_e_max.max(self.ln_e());
     }
 
     /// The natural logarithm of the evidence after the last look; 0 before the first.
     pub fn ln_e(&self) -> f64 {
-        let largest = self.sums.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = self.sums.iter().map(|s| (s - largest).exp()).sum();
+        self.ln_e_at(1.0)
+    }
+
+    /// [`Self::ln_e`] when bad answers come in clumps that make the variance of their count `design_effect` times that of
+    /// independent ones: as if only one in `design_effect` had been seen (quasi-likelihood). An effect below 1, or none,
+    /// counts as 1. Clumps of one size make this exact; else it is approximate, see the simulated error rates.
+    pub fn ln_e_at(&self, design_effect: f64) -> f64 {
+        let scale = if design_effect > 1.0 && design_effect.is_finite() { 1.0 / design_effect } else { 1.0 };
+        let largest = self.largest() * scale;
+        // What is below e^-40 of the greatest does not change the sum.
+        let parts = self.sums.iter().map(|s| s * scale - largest);
+        let sum: f64 = parts.filter(|&part| part > -40.0).map(f64::exp).sum();
         largest + (sum / POINTS as f64).ln()
+    }
+
+    /// No evidence, at whatever design effect, is above the larger of this and 0.
+    pub(crate) fn largest(&self) -> f64 {
+        self.sums.iter().copied().fold(f64::NEG_INFINITY, f64::max)
     }
 
     /// The greatest [`Self::ln_e`] so far, at least 0. `exp(-ln_e_max)` is an anytime-valid p-value.
@@ -101,7 +148,7 @@ impl OddsGrid {
         alpha > 0.0 && alpha < 1.0 && self.ln_e() >= -alpha.ln()
     }
 
-    /// The margin in force: 0.1 lets the canary's bad rate be 10 % above that of stable.
+    /// The margin in force: 0.1 lets the canary's bad rate be 10 % above that of stable. A gain is a negative margin.
     pub fn margin(&self) -> f64 {
         self.margin
     }
@@ -112,123 +159,19 @@ impl OddsGrid {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::portable_stream::Stream;
-
-    type Look = (f64, u64, u64);
-
-    /// Reference 3.6: looks, ln E after each with margin 0, and with margin .1.
-    const GOLDEN: [([Look; 4], [f64; 4], [f64; 4]); 3] = [
-        (
-            [(0.01, 6, 120), (0.05, 14, 110), (0.25, 45, 75), (0.5, 110, 52)],
-            [3.6515841547358536, 6.031375864582512, 8.975841429113201, 19.2921645102413],
-            [3.2047308467021223, 4.8694578313886625, 6.488177641482617, 14.224395865083059],
-        ),
-        (
-            [(0.01, 3, 120), (0.05, 9, 110), (0.25, 30, 75), (0.5, 70, 52)],
-            [0.07657284833406841, -0.03722737721887581, -0.6692258208877582, 0.36809024488912745],
-            [-0.11725729078960523, -0.502512403368051, -1.444232428952946, -1.0802702280598284],
-        ),
-        (
-            [(0.01, 1, 120), (0.05, 6, 110), (0.25, 25, 75), (0.5, 52, 52)],
-            [-1.2876134908415768, -1.9047053800634304, -2.485208304266114, -2.79178024794888],
-            [-1.380245207836353, -2.105368600373958, -2.828220670084218, -3.2474404715632033],
-        ),
-    ];
-
-    #[test]
-    fn golden_looks() {
-        for (looks, without, with) in GOLDEN {
-            for (margin, expected) in [(0.0, without), (0.1, with)] {
-                let mut grid = OddsGrid::harm(margin);
-                let mut greatest = 0.0_f64;
-                for ((share, canary, stable), ln_e) in looks.into_iter().zip(expected) {
-                    grid.update(share, canary, stable);
-                    assert!((grid.ln_e() - ln_e).abs() < 1e-9, "{} {ln_e}", grid.ln_e());
-                    greatest = greatest.max(ln_e);
-                }
-                assert!((grid.ln_e_max() - greatest).abs() < 1e-9);
-            }
-        }
-    }
-
-    #[test]
-    fn reversed_is_harm_with_the_arms_swapped() {
-        // Without a margin the two processes mirror each other.
-        let (mut fine, mut swapped) = (OddsGrid::non_inferiority(0.0), OddsGrid::harm(0.0));
-        fine.update(0.2, 10, 90);
-        swapped.update(0.8, 90, 10);
-        assert!((fine.ln_e() - swapped.ln_e()).abs() < 1e-9);
-        assert!(fine.ln_e() > 0.0);
-    }
-
-    #[test]
-    fn a_look_that_compares_nothing_is_skipped() {
-        let mut grid = OddsGrid::harm(f64::NAN);
-        assert_eq!(grid.margin(), 0.0);
-        for share in [0.0, 1.0, -0.1, 1.1, f64::NAN] {
-            grid.update(share, 5, 5);
-        }
-        grid.update(0.5, 0, 0);
-        assert_eq!(grid, OddsGrid::harm(0.0));
-        assert_eq!(grid.ln_e(), 0.0);
-        assert!(!grid.rejects(1.0) && !grid.rejects(0.0) && !grid.rejects(f64::NAN));
-        grid.update(1e-300, u64::MAX, u64::MAX);
-        assert!(grid.ln_e().is_finite());
-    }
-
-    #[test]
-    fn state_survives_json() {
-        let mut grid = OddsGrid::non_inferiority(0.2);
-        grid.update(0.3, 4, 40);
-        let text = serde_json::to_string(&grid).unwrap();
-        let mut back: OddsGrid = serde_json::from_str(&text).unwrap();
-        assert_eq!(back, grid);
-        back.update(0.5, 3, 30);
-        grid.update(0.5, 3, 30);
-        assert_eq!(back.ln_e().to_bits(), grid.ln_e().to_bits());
-    }
-
-    /// A ramp of 1, 5, 25 and 50 % with 50 looks of 2000 requests each; the base rate moves from 1 to 3 % half way.
-    /// Answers the share of runs in which the evidence ever sufficed.
-    fn share_that_ever_rejects(start: &OddsGrid, ratio: f64, runs: u32, seed: u64) -> f64 {
-        let mut stream = Stream::new(seed);
-        let ever = (0..runs).filter(|_| {
-            let mut grid = start.clone();
-            let mut rejected = false;
-            for look in 0..200 {
-                let share = [0.01, 0.05, 0.25, 0.5][look / 50];
-                let base = if look < 100 { 0.01 } else { 0.03 };
-                let canary = stream.poisson(2000.0 * share * base * ratio);
-                let stable = stream.poisson(2000.0 * (1.0 - share) * base);
-                grid.update(share, canary, stable);
-                rejected |= grid.rejects(0.05);
-            }
-            rejected
-        });
-        f64::from(ever.count() as u32) / f64::from(runs)
-    }
-
-    #[test]
-    fn planted_null_over_a_ramp_keeps_the_promised_rate() {
-        let table = [
-            (OddsGrid::harm(0.0), 1.0),
-            (OddsGrid::harm(0.1), 1.1),
-            (OddsGrid::non_inferiority(0.1), 1.1),
-            (OddsGrid::non_inferiority(0.1), 1.5),
-        ];
-        for (grid, ratio) in table {
-            let rate = share_that_ever_rejects(&grid, ratio, 250, 777);
-            assert!(rate <= 0.05, "{:?} at {ratio}: {rate}", grid.claim());
-        }
-    }
-
-    #[test]
-    fn planted_harm_and_planted_health_are_found() {
-        assert_eq!(share_that_ever_rejects(&OddsGrid::harm(0.1), 2.0, 50, 3), 1.0);
-        let healthy = OddsGrid::non_inferiority(0.2);
-        assert!(share_that_ever_rejects(&healthy, 0.9, 50, 4) > 0.9);
-    }
+/// How far clumping inflates the variance of a rate: 1 if bad answers come independently, about c if each bad user has c
+/// of them. The cells count requests, with 1 for a bad answer and 0 for a good one.
+///
+/// The cluster-robust variance over the binomial one, at least 1, the greater of both arms. An arm that has too few units
+/// or cells for a standard error (see [`Estimate::mean`]), or nothing bad, does not count.
+pub fn design_effect(canary: &Cells, stable: &Cells) -> f64 {
+    let of = |cells: &Cells| {
+        let arm = Estimate::mean(cells)?;
+        let binomial = arm.value * (1.0 - arm.value) / arm.n as f64;
+        (binomial > 0.0).then(|| arm.error.powi(2) / binomial)
+    };
+    [canary, stable].into_iter().filter_map(of).fold(1.0, f64::max)
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,54 +16,50 @@ use crate::commands::registry::{
 use crate::exit::Invalid;
 use crate::output::Output;
 
-/// Registry commands.
+/// Registry commands. Those without a text here have it where they are.
 #[derive(Debug, Subcommand)]
 pub enum Registry {
-    /// Make a bucket or a folder a registry
     Init(init::Init),
-    /// Find out whether a store can hold a registry
     Probe(probe::Probe),
-    /// Models and their versions
     List(list::List),
-    /// The card of a version: where it comes from, what was measured, who approved it
     Show(show::Show),
-    /// What differs between two versions: metrics, parameters, data, code, files
     Diff(diff::Diff),
-    /// The model's log: who did what, when, why
     Log(log::Log),
-    /// Follow what happens, and tell a webhook
     Watch(watch::Watch),
     /// Move, protect and trace aliases such as @champion
     #[command(subcommand)]
     Alias(alias::Alias),
-    /// Bring a folder in as the next version of a model
     Push(push::Push),
-    /// Fetch a version into a folder, every byte checked
     Pull(pull::Pull),
-    /// Bring a version into another registry or under another model's name, with the same digest
     Copy(copy::Copy),
     /// Say yes to a version
+    ///
+    /// The digest is part of what is said, so that nobody can slip another tree under it. The last word of each person
+    /// counts, and one person's no outweighs everybody's yes.
+    ///
+    /// Example:  fairway registry approve @challenger --reason "read the card, checked the segments"
     Approve(judge::Judge),
     /// Say no to a version
+    ///
+    /// As long as anybody's last word on a version is no, it counts as rejected. To take it back, approve it.
+    ///
+    /// Example:  fairway registry reject models:/recs/5 --reason "coverage fell by a third"
     Reject(judge::Judge),
     /// Put a version under a legal hold: nothing deletes it
+    ///
+    /// Whatever the retention, no collection deletes it before `fairway registry release`.
+    ///
+    /// Example:  fairway registry hold models:/recs/3 --reason "case 7"
     Hold(judge::Judge),
-    /// Lift a legal hold
     Release(judge::Release),
-    /// Sign a version with a private key
     Sign(sign::Sign),
-    /// Check the signature of a version, or of a folder without any registry
     Verify(verify::Verify),
-    /// Make a pair of keys to sign with
     Keygen(keygen::Keygen),
     /// Which versions of a model are kept
     #[command(subcommand)]
     Retention(retention::Retention),
-    /// Delete versions that nothing keeps, and leftovers of uploads
     Gc(gc::Gc),
-    /// Write a version as an OCI image, to be pushed where images are kept
     Export(export::Export),
-    /// Bring an OCI image or a folder in as the next version of a model
     Import(import::Import),
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use fairway_api::Manifests;
 use fairway_registry::Registry;
+use fairway_registry::sign::PrivateKey;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -35,7 +36,8 @@ pub async fn run(up: Up) -> Result<Code> {
     std::fs::create_dir_all(&state).with_context(|| format!("creating {}", state.display()))?;
     let lock = StateLock::take(&state)?;
     let default_registry = format!("file://{}", state.join("registry").display());
-    let spec = Spec::from_manifests(&manifests, &base, &default_registry)?;
+    let mut spec = Spec::from_manifests(&manifests, &base, &default_registry)?;
+    spec.signing_key = up.signing_key.as_deref().map(signing_key).transpose()?;
     let story = if up.no_story { None } else { Story::find(&manifests)? };
     if up.once && story.is_none() {
         bail!(Invalid(format!("--once needs a story, and {} has none", up.path.display())));
@@ -90,6 +92,13 @@ pub async fn run(up: Up) -> Result<Code> {
     folder.forget_reach();
     drop(lock);
     outcome
+}
+
+fn signing_key(path: &Path) -> Result<Arc<PrivateKey>> {
+    let pem = std::fs::read_to_string(path).with_context(|| format!("reading the key {}", path.display()))?;
+    let key =
+        PrivateKey::from_pem(&pem).map_err(|error| Invalid(format!("--signing-key {}: {error}", path.display())))?;
+    Ok(Arc::new(key))
 }
 
 /// Looks again and again until somebody wants to stop. A bucket that fails is told and tried again: users are served.

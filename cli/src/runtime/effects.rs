@@ -69,7 +69,8 @@ impl Runtime {
         let status = &self.model.status;
         let drift = status.drift.as_ref().and_then(|monitor| monitor.last.as_ref());
         let reward = status.degradation.as_ref().and_then(|monitor| monitor.last);
-        let reward = reward.map(|(champion, popularity)| serde_json::json!({"champion": champion, "popularity": popularity}));
+        let reward =
+            reward.map(|(champion, popularity)| serde_json::json!({"champion": champion, "popularity": popularity}));
         let parts = [("drift", drift.map(|report| serde_json::json!(report))), ("reward", reward)];
         parts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
     }
@@ -92,6 +93,7 @@ impl Runtime {
             model_log: self.model_log.clone(),
             champion,
             gates: self.spec.model_policy.gates.clone(),
+            signing_key: self.spec.signing_key.clone(),
             clock: self.clock.clone(),
             journal: self.journal.clone(),
             meter: self.meter.clone(),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -11,7 +12,7 @@ use fairway_api::{Manifests, Model, ModelEndpoint, model as manifest};
 use fairway_core::policy::{EndpointPolicy, ModelPolicy};
 use fairway_model::FeatureDefinitions;
 use fairway_registry::Retention;
-use fairway_registry::sign::PublicKey;
+use fairway_registry::sign::{PrivateKey, PublicKey};
 use fairway_trainer::{Check, DataSpec, Source, TrainingPlan};
 use fairway_wire::EventKind;
 use jiff::Timestamp;
@@ -57,6 +58,8 @@ pub struct Spec {
     pub(super) retention: Retention,
     /// Keys of which one must have signed a version that is served; none: no signature is asked for.
     pub(super) signers: Vec<PublicKey>,
+    /// Signs what is trained here.
+    pub signing_key: Option<Arc<PrivateKey>>,
 }
 
 /// Shortest holdout that a champion's own data may push an evaluation to.
@@ -121,6 +124,7 @@ impl Spec {
             refit: spec.evaluation.refit,
             retention: Retention { versions: spec.retention.versions, ..Retention::default() },
             signers: signers(spec.signing.as_ref())?,
+            signing_key: None,
         })
     }
 

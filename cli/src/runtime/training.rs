@@ -11,13 +11,16 @@ use fairway_core::evaluation::{Rival, Scores, judge};
 use fairway_core::model::RunEnd;
 use fairway_core::policy::EvaluationGate;
 use fairway_model::Bundle;
-use fairway_registry::{ModelLog, Registration, RunLog};
+use fairway_registry::sign::PrivateKey;
+use fairway_registry::{Author, ModelLog, Registration, RunLog, Version};
 use fairway_trainer::{CancelFlag, Evaluation, Outcome, TrainingPlan};
 use tokio::task::JoinHandle;
 
 use super::effects::{ACTOR, shortened};
 use super::progress::{Meter, Told};
 use super::{Clock, Journal};
+
+const CHALLENGER: &str = "challenger";
 
 /// What a run needs.
 pub(super) struct Start {
@@ -27,6 +30,7 @@ pub(super) struct Start {
     pub(super) model_log: ModelLog,
     pub(super) champion: Option<Arc<Bundle>>,
     pub(super) gates: Vec<EvaluationGate>,
+    pub(super) signing_key: Option<Arc<PrivateKey>>,
     pub(super) clock: Clock,
     pub(super) journal: Journal,
     pub(super) meter: Meter,
@@ -112,7 +116,10 @@ async fn execute(start: Start, run: RunLog, cancel: CancelFlag, abandoned: &Atom
     let registered = start.model_log.head().await?.and_then(|entry| entry.state.by_run(&name).cloned());
     let end = match registered {
         // Killed between the registration and the outcome.
-        Some(version) => RunEnd::Registered { version: version.number },
+        Some(version) => {
+            propose(&start, &version).await?;
+            RunEnd::Registered { version: version.number }
+        }
         None => attempt(&start, cancel).await?,
     };
     if abandoned.load(Ordering::Relaxed) && matches!(end, RunEnd::Cancelled { .. }) {
@@ -186,9 +193,27 @@ async fn register(start: &Start, trained: &fairway_trainer::Trained) -> Result<R
         labels: BTreeMap::from([("family".to_owned(), start.plan.family.clone())]),
         provenance: trained.provenance.clone(),
         kinds: BTreeSet::new(),
-        alias: Some("challenger".to_owned()),
+        // A version that is to be signed is proposed when it is: nobody may load it before.
+        alias: start.signing_key.is_none().then(|| CHALLENGER.to_owned()),
         reason: shortened(&start.plan.reason),
     };
     let version = start.model_log.register(&trained.bundle, registration).await.context("registering the version")?;
+    propose(start, &version).await?;
     Ok(RunEnd::Registered { version: version.number })
+}
+
+/// Signs a version and makes it challenger, as far as that is still to be done: repeating it is harmless.
+async fn propose(start: &Start, version: &Version) -> Result<()> {
+    let Some(key) = &start.signing_key else { return Ok(()) };
+    let log = &start.model_log;
+    let author = Author { actor: ACTOR, reason: "signed by the process that trained it", time: start.clock.now() };
+    if log.verify(&version.digest, std::slice::from_ref(key.public())).await.is_err() {
+        log.sign(version.number, key, author).await.context("signing the version")?;
+    }
+    let at = log.state().await?.aliases.get(CHALLENGER).copied();
+    if at < Some(version.number) {
+        let reason = shortened(&start.plan.reason);
+        log.move_alias(CHALLENGER, at, Some(version.number), ACTOR, &reason, author.time).await?;
+    }
+    Ok(())
 }

@@ -30,7 +30,13 @@ const BROKEN_MAX: usize = 100;
 
 impl Versions {
     pub(super) fn new(cache: PathBuf, signers: Vec<PublicKey>) -> Self {
-        Self { cache, signers: signers.into(), loaded: BTreeMap::new(), loading: BTreeMap::new(), broken: BTreeMap::new() }
+        Self {
+            cache,
+            signers: signers.into(),
+            loaded: BTreeMap::new(),
+            loading: BTreeMap::new(),
+            broken: BTreeMap::new(),
+        }
     }
 
     /// Digests that the router can serve.

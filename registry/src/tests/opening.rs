@@ -81,6 +81,18 @@ async fn a_store_that_checks_first_and_writes_afterwards_is_refused() {
 }
 
 #[tokio::test]
+async fn reading_creates_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (none, empty) = (folder.path().join("none"), folder.path().join("empty"));
+    std::fs::create_dir(&empty).unwrap();
+    for place in [&none, &empty] {
+        let opened = Registry::open_with(place.to_str().unwrap(), &StoreOptions::new(), Access::Read).await;
+        assert!(matches!(opened, Err(Error::NoRegistry { .. })), "{opened:?}");
+    }
+    assert!(!none.exists() && std::fs::read_dir(&empty).unwrap().next().is_none());
+}
+
+#[tokio::test]
 async fn a_newer_registry_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("registry.json"), br#"{"format":2,"uid":"u"}"#).unwrap();

@@ -17,27 +17,23 @@ use crate::output::table;
 /// Verbs of aliases.
 #[derive(Debug, Subcommand)]
 pub enum Alias {
-    /// Point an alias to a version
     Set(Set),
-    /// Remove an alias; versions stay
     Remove(Remove),
-    /// Where aliases point, and who may move them
     List(List),
-    /// Where an alias pointed, when, and who moved it
     History(history::History),
-    /// Say who may move an alias
     Protect(Protect),
 }
 
+/// Point an alias to a version
+///
 /// Points an alias to a version, if it still points where you think. Without --from that is where it points now, so that
 /// only a move in the same instant is refused; name it to be sure that nobody moved it since you looked. Moving
 /// @champion makes the former champion @previous.
 ///
-/// fairway registry alias set champion 3 --from 2 --reason "won the A/B test"
+/// Example:  fairway registry alias set champion 3 --from 2 --reason "won the A/B test"
 ///
-/// fairway registry alias set models:/shop/recs@blue 1 --from none
+/// Example:  fairway registry alias set models:/shop/recs@blue 1 --from none
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct Set {
     /// The alias: champion, @champion or models:/name@champion
     pub alias: AliasName,
@@ -55,12 +51,13 @@ pub struct Set {
     pub registry: RegistryArgument,
 }
 
+/// Remove an alias; versions stay
+///
 /// Removes an alias. The version that it pointed to stays, but nothing keeps it from being collected any more unless a
 /// retention or another alias does.
 ///
-/// fairway registry alias remove blue
+/// Example:  fairway registry alias remove blue
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct Remove {
     /// The alias
     pub alias: AliasName,
@@ -75,11 +72,12 @@ pub struct Remove {
     pub registry: RegistryArgument,
 }
 
+/// Where aliases point, and who may move them
+///
 /// Lists the aliases of a model.
 ///
-/// fairway registry alias list shop/recs
+/// Example:  fairway registry alias list shop/recs
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct List {
     /// The model [default: the only one]
     pub model: Option<ModelName>,
@@ -88,14 +86,16 @@ pub struct List {
     pub registry: RegistryArgument,
 }
 
+/// Say who may move an alias
+///
 /// Says who may move an alias from now on. It keeps honest people from mistakes, as everybody tells his own name; against
 /// others, let the bucket's access rules say who may write the model's log.
 ///
-/// fairway registry alias protect champion --only fairway --only alice@ops
+/// Example:  fairway registry alias protect champion --only fairway --only alice@ops
 ///
-/// fairway registry alias protect champion --anybody
+/// Example:  fairway registry alias protect champion --anybody
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment, group(clap::ArgGroup::new("who").required(true)))]
+#[command(group(clap::ArgGroup::new("who").required(true)))]
 pub struct Protect {
     /// The alias
     pub alias: AliasName,

@@ -11,13 +11,14 @@ use super::transfer::{Bar, interruptible};
 use crate::args::{AuthorArgument, ModelName, RegistryArgument, StoreOption, VersionName, options_of};
 use crate::exit::{Code, Invalid};
 
+/// Bring a version into another registry or under another model's name, with the same digest
+///
 /// Brings a version into another registry, or under another model's name, with the same digest, run, metrics, labels and
 /// signature. Approvals and holds are not taken along: they are the word of people about the place where they gave it.
 /// Within one store the store copies by itself.
 ///
-/// fairway registry copy models:/recs@champion --registry /srv/staging --to-registry s3://acme-models/prod --alias candidate
+/// Example:  fairway registry copy models:/recs@champion --registry /srv/staging --to-registry s3://acme-models/prod --alias candidate
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct Copy {
     /// `models:/name@champion`, `models:/name/3`, `models:/name@sha256:…`
     #[arg(value_name = "VERSION")]

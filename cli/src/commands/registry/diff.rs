@@ -11,12 +11,13 @@ use crate::args::{RegistryArgument, VersionName};
 use crate::exit::Code;
 use crate::output::table;
 
+/// What differs between two versions: metrics, parameters, data, code, files
+///
 /// Shows what differs between two versions: metrics first, then parameters, data, code, and files. What differs in any
 /// case (names of runs, timings, energy) is left out. It says whether the metrics of both were made in the same way.
 ///
-/// fairway registry diff @champion @challenger
+/// Example:  fairway registry diff @champion @challenger
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct Diff {
     /// The first version
     #[arg(value_name = "VERSION")]

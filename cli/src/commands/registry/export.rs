@@ -16,15 +16,16 @@ use super::words;
 use crate::args::{RegistryArgument, VersionName};
 use crate::exit::{Code, Invalid};
 
+/// Write a version as an OCI image, to be pushed where images are kept
+///
 /// Writes a version as an OCI image into an image layout: a folder, or one file if its name ends in .tar. A modelcar is an
 /// ordinary image with the files below /models, which Kubernetes mounts as a volume. A modelpack is a CNCF ModelPack
 /// artifact with one layer a file. The same version always gives the same image. Its signature goes along.
 ///
-/// fairway registry export @champion --format modelcar --to recs.tar
+/// Example:  fairway registry export @champion --format modelcar --to recs.tar
 ///
-/// skopeo copy --preserve-digests oci-archive:recs.tar:3 docker://registry.example.com/recs:3
+/// Example:  skopeo copy --preserve-digests oci-archive:recs.tar:3 docker://registry.example.com/recs:3
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct Export {
     /// `models:/name@champion`, `models:/name/3`, `models:/name@sha256:…`
     #[arg(value_name = "VERSION")]

@@ -11,15 +11,16 @@ use crate::args::{AuthorArgument, ModelName, RegistryArgument};
 use crate::exit::Code;
 use crate::output::{self, table};
 
+/// Delete versions that nothing keeps, and leftovers of uploads
+///
 /// Deletes versions that no retention, alias, hold, endpoint or run keeps, and trees that were uploaded and never registered.
 /// What may go is noted first, and goes by a later collection, once it could have gone for the whole of --grace: run it
 /// every day. The log says what was deleted, by whom and why, before the first byte goes.
 ///
-/// fairway registry gc shop/recs --dry-run
+/// Example:  fairway registry gc shop/recs --dry-run
 ///
-/// fairway registry gc --grace 14d --reason "weekly cleaning"
+/// Example:  fairway registry gc --grace 14d --reason "weekly cleaning"
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct Gc {
     /// The model [default: all of them]
     pub model: Option<ModelName>,

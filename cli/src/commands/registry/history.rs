@@ -14,14 +14,15 @@ use crate::output::{self, table};
 /// The most entries that are read one by one on the way back to the one that moved the alias.
 const BACK_MAX: u64 = 10_000;
 
+/// Where an alias pointed, when, and who moved it
+///
 /// Lists where an alias pointed, the newest first: when, by whom and why it was moved. With --at it says in one line which
 /// version it was at that time, and which entry of the log made it so.
 ///
-/// fairway registry alias history champion
+/// Example:  fairway registry alias history champion
 ///
-/// fairway registry alias history champion --at 2026-11-01T12:00Z
+/// Example:  fairway registry alias history champion --at 2026-11-01T12:00Z
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct History {
     /// The alias: champion, @champion or models:/name@champion
     pub alias: AliasName,
@@ -37,10 +38,12 @@ pub struct History {
 }
 
 fn parse_time(text: &str) -> Result<Timestamp, String> {
+    // A time without its zone would pass for a day.
+    let is_day = !text.contains('T') && !text.contains(' ');
     let day = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
     text.parse()
         .ok()
-        .or_else(|| day().map(|day| day.timestamp()))
+        .or_else(|| day().filter(|_| is_day).map(|day| day.timestamp()))
         .ok_or_else(|| "write a time with its zone, such as 2026-11-01T12:00Z, or a day, such as 2026-11-01".to_owned())
 }
 

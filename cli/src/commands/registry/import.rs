@@ -18,16 +18,17 @@ use super::verify::read_keys;
 use crate::args::RegistryArgument;
 use crate::exit::{Code, Invalid};
 
+/// Bring an OCI image or a folder in as the next version of a model
+///
 /// Brings the files of an OCI image layout (a folder, or a .tar), or of a plain folder, in as the next version of a model.
 /// A version that was exported from a registry, or pulled, comes in with its own provenance, and has its digest again
 /// unless somebody has changed it. With --key it is refused unless one of these keys has signed it, and its signature is
 /// taken along. The same image gives the same version, however often it is imported.
 ///
-/// skopeo copy --preserve-digests docker://registry.example.com/recs:3 oci:./recs:3
+/// Example:  skopeo copy --preserve-digests docker://registry.example.com/recs:3 oci:./recs:3
 ///
-/// fairway registry import ./recs --model shop/recs --alias challenger --key release.pub.pem
+/// Example:  fairway registry import ./recs --model shop/recs --alias challenger --key release.pub.pem
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct Import {
     /// An image layout or a folder
     pub path: PathBuf,

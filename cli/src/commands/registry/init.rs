@@ -11,15 +11,16 @@ use crate::args::StoreArgument;
 use crate::exit::Code;
 use crate::output::Output;
 
+/// Make a bucket or a folder a registry
+///
 /// Makes a place a registry. First it tries out whether the store keeps what was created when many write at once: without
 /// that, two writers could both believe that they won. Then it creates `registry.json`. A registry that is there already
 /// is left as it is.
 ///
-/// fairway registry init /srv/models
+/// Example:  fairway registry init /srv/models
 ///
-/// fairway registry init s3://acme-models/prod --store-option aws_region=eu-west-1
+/// Example:  fairway registry init s3://acme-models/prod --store-option aws_region=eu-west-1
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct Init {
     /// The place: s3://bucket/prefix, gs://…, az://…, or a folder
     pub url: String,

@@ -10,12 +10,8 @@ use super::words;
 use crate::args::{ActorArgument, AuthorArgument, RegistryArgument, VersionName};
 use crate::exit::Code;
 
-/// The digest is part of what is said, so that nobody can slip another tree under it. The last word of each person counts,
-/// and one person's no outweighs everybody's yes.
-///
-/// fairway registry approve @challenger --reason "reviewed the card; bias check passed"
+/// What is said of a version, and by whom.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct Judge {
     /// `models:/name@challenger`, `models:/name/3`, `models:/name@sha256:…`
     #[arg(value_name = "VERSION")]
@@ -31,11 +27,12 @@ pub struct Judge {
     pub registry: RegistryArgument,
 }
 
+/// Lift a legal hold
+///
 /// Lifts a legal hold. The version may then be deleted by the next collection that nothing else keeps it from.
 ///
-/// fairway registry release models:/recs/3 --reason "case 7 is closed"
+/// Example:  fairway registry release models:/recs/3 --reason "case 7 is closed"
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct Release {
     /// `models:/name/3`, …
     #[arg(value_name = "VERSION")]

@@ -13,13 +13,14 @@ use serde_json::json;
 use crate::exit::{Code, Invalid};
 use crate::output::Output;
 
+/// Make a pair of keys to sign with
+///
 /// Makes a pair of ECDSA P-256 keys: NAME.pem signs and is readable by you alone, NAME.pub.pem verifies and may be given to
 /// everybody. Nothing is overwritten. Keep the private one where secrets are kept: it is not encrypted, and whoever has it
 /// can sign in your name.
 ///
-/// fairway registry keygen --out release
+/// Example:  fairway registry keygen --out release
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct Keygen {
     /// The files' name, without their ending
     #[arg(long, value_name = "NAME")]

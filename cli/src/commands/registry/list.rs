@@ -10,11 +10,12 @@ use crate::args::RegistryArgument;
 use crate::exit::Code;
 use crate::output::{self, table};
 
+/// Models and their versions
+///
 /// Lists every version of every model, the newest first.
 ///
-/// fairway registry list --registry s3://acme-models/prod
+/// Example:  fairway registry list --registry s3://acme-models/prod
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct List {
     /// Where, and how to print
     #[command(flatten)]

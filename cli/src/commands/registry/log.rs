@@ -11,12 +11,13 @@ use crate::args::{ModelName, RegistryArgument};
 use crate::exit::Code;
 use crate::output::{self, table};
 
+/// The model's log: who did what, when, why
+///
 /// Prints the newest entries of a model's log, the newest first. Each entry names the sha-256 of the one before it, which
 /// is checked here. Nothing is ever taken out of the log: deleted versions leave their entry.
 ///
-/// fairway registry log shop/recs --limit 20
+/// Example:  fairway registry log shop/recs --limit 20
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct Log {
     /// The model [default: the only one]
     pub model: Option<ModelName>,

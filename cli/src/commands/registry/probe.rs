@@ -10,12 +10,13 @@ use crate::args::RegistryArgument;
 use crate::exit::{Code, Invalid};
 use crate::output::table;
 
+/// Find out whether a store can hold a registry
+///
 /// Finds out what the store at a place really does, by writing, listing and removing a few objects under `_probe/` there.
 /// Nothing else is touched, and the place need not be a registry. The exit code is 1 when the store may not hold one.
 ///
-/// fairway registry probe s3://acme-models/prod --store-option aws_endpoint=http://127.0.0.1:9000
+/// Example:  fairway registry probe s3://acme-models/prod --store-option aws_endpoint=http://127.0.0.1:9000
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct Probe {
     /// The place [default: the registry]
     pub url: Option<String>,

@@ -15,14 +15,15 @@ use super::words;
 use crate::args::{RegistryArgument, VersionName};
 use crate::exit::Code;
 
+/// Fetch a version into a folder, every byte checked
+///
 /// Fetches a version into a folder. Every byte is checked against the version's digest; the folder appears once it is
 /// whole. With --key a version is refused that none of these keys has signed.
 ///
-/// fairway registry pull @champion --to ./model
+/// Example:  fairway registry pull @champion --to ./model
 ///
-/// fairway registry pull models:/recs/3 --to ./model --key release.pub.pem
+/// Example:  fairway registry pull models:/recs/3 --to ./model --key release.pub.pem
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct Pull {
     /// `models:/name@champion`, `models:/name/3`, `models:/name@sha256:…`
     #[arg(value_name = "VERSION")]

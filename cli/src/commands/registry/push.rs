@@ -12,13 +12,14 @@ use super::transfer::{Bar, interruptible};
 use crate::args::RegistryArgument;
 use crate::exit::Code;
 
+/// Bring a folder in as the next version of a model
+///
 /// Brings a folder in as the next version of a model: hashes its files, sends those that are not there yet, and registers
 /// it in one commit. Until then nobody sees it. Pickles are refused, as they run code when loaded. What is in the
 /// folder's provenance.json, or in --provenance, becomes part of the version.
 ///
-/// fairway registry push ./bundle --model shop/recs --metric recall@20=0.31 --alias challenger
+/// Example:  fairway registry push ./bundle --model shop/recs --metric recall@20=0.31
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct Push {
     /// The folder
     pub dir: PathBuf,

@@ -15,19 +15,17 @@ use crate::output::table;
 /// Verbs of the retention.
 #[derive(Debug, Subcommand)]
 pub enum Retention {
-    /// The rule, and what it keeps now
     Show(Show),
-    /// Set the rule; nothing is deleted before the next `fairway registry gc`
     Set(Set),
-    /// Keep everything again
     Clear(Clear),
 }
 
+/// The rule, and what it keeps now
+///
 /// Shows the rule of a model, and why each version is kept. What no rule keeps, a collection may delete.
 ///
-/// fairway registry retention show shop/recs
+/// Example:  fairway registry retention show shop/recs
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct Show {
     /// The model [default: the only one]
     pub model: Option<ModelName>,
@@ -36,12 +34,13 @@ pub struct Show {
     pub registry: RegistryArgument,
 }
 
+/// Set the rule; nothing is deleted before the next `fairway registry gc`
+///
 /// Says which versions of a model are kept. Whatever the rule, a version is kept that an alias points to, that is under a
 /// legal hold, or that an endpoint or an unfinished run relies on. Nothing is deleted before `fairway registry gc`.
 ///
-/// fairway registry retention set shop/recs --versions 20 --days 90
+/// Example:  fairway registry retention set shop/recs --versions 20 --days 90
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct Set {
     /// The model [default: the only one]
     pub model: Option<ModelName>,
@@ -62,11 +61,12 @@ pub struct Set {
     pub registry: RegistryArgument,
 }
 
+/// Keep everything again
+///
 /// Takes the rule away: every version is kept.
 ///
-/// fairway registry retention clear shop/recs
+/// Example:  fairway registry retention clear shop/recs
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct Clear {
     /// The model [default: the only one]
     pub model: Option<ModelName>,

@@ -13,14 +13,15 @@ use crate::exit::Code;
 /// The newest entries that are searched for the signature of a version.
 const ENTRIES_MAX: usize = 500;
 
+/// The card of a version: where it comes from, what was measured, who approved it
+///
 /// Prints the card of a version in Markdown: where it comes from, what was measured, who approved it. With JSON also its
 /// files and its whole provenance.
 ///
-/// fairway registry show @champion
+/// Example:  fairway registry show @champion
 ///
-/// fairway registry show models:/shop/recs/3 --output json
+/// Example:  fairway registry show models:/shop/recs/3 --output json
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct Show {
     /// `models:/name@champion`, `models:/name/3` or `models:/name@sha256:…`; `@champion`, `3`, … in a registry of one model
     #[arg(value_name = "VERSION")]

@@ -14,13 +14,14 @@ use super::verify::read_pem;
 use crate::args::{AuthorArgument, RegistryArgument, VersionName};
 use crate::exit::Code;
 
+/// Sign a version with a private key
+///
 /// Signs every file of a version and its manifest, and puts the signature (OpenSSF Model Signing v1.0) beside its tree, in
 /// place of an older one. Whoever pulls it gets the signature along, and can verify it without any registry. The key
 /// stays on this machine.
 ///
-/// fairway registry sign @challenger --key release.pem
+/// Example:  fairway registry sign @challenger --key release.pem
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct Sign {
     /// `models:/name@challenger`, `models:/name/3`, `models:/name@sha256:…`
     #[arg(value_name = "VERSION")]

@@ -15,14 +15,15 @@ use crate::exit::{Code, Invalid};
 
 const PEM_BYTES_MAX: u64 = 64 << 10;
 
+/// Check the signature of a version, or of a folder without any registry
+///
 /// Checks that one of the keys has signed a version, or a folder: every file in it as it is now, and nothing besides. A
 /// folder needs no registry. The exit code is 1 when the signature does not hold.
 ///
-/// fairway registry verify models:/recs@champion --key release.pub.pem
+/// Example:  fairway registry verify models:/recs@champion --key release.pub.pem
 ///
-/// fairway registry verify ./model --key release.pub.pem
+/// Example:  fairway registry verify ./model --key release.pub.pem
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct Verify {
     /// A version, or a folder; write ./3 for a folder that is called like a version
     #[arg(value_name = "VERSION|DIR")]

@@ -27,16 +27,17 @@ use crate::exit::{Code, Invalid};
 const POLL: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3_600);
 const SECRET_FILE_BYTES_MAX: u64 = 4_096;
 
+/// Follow what happens, and tell a webhook
+///
 /// Prints each new entry of the models' logs until Ctrl-C; as JSON, one CloudEvent a line. With
 /// --webhook each is also sent there as a signed CloudEvent: in the order of its log, again and again
 /// until the receiver takes it, and after a restart from where --cursor says. Only what was taken
 /// moves the cursor, so that an event may come twice and none is left out.
 ///
-/// fairway registry watch shop/recs
+/// Example:  fairway registry watch shop/recs
 ///
-/// fairway registry watch --webhook https://ci.example/hook --secret-file secret --cursor cursor
+/// Example:  fairway registry watch --webhook https://ci.example/hook --secret-file secret --cursor cursor
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct Watch {
     /// The model [default: all, also those to come]
     pub model: Option<ModelName>,

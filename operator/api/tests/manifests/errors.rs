@@ -45,6 +45,17 @@ fn with(base: &str, old: &str, new: &str) -> String {
 }
 
 #[test]
+fn a_registry_must_be_a_place_that_can_hold_one() {
+    let (said, help) = only(&with(MODEL, "spec:\n", "spec:\n  registry: ftp://shop/models\n"));
+    assert_eq!(said, "5:13 spec.registry: `ftp://` cannot hold a registry");
+    assert!(help.contains("s3://bucket/prefix"), "{help}");
+    for good in ["s3://b/p", "gs://b", "az://c/p", "file:///srv/models", "memory://", "models"] {
+        let text = with(MODEL, "spec:\n", &format!("spec:\n  registry: {good}\n"));
+        parse_documents(&text, "f.yaml").unwrap();
+    }
+}
+
+#[test]
 fn headers() {
     for (old, new, said) in [
         ("apiVersion: fairway.dev/v1alpha1\n", "", "1:1 apiVersion: `apiVersion` is missing"),

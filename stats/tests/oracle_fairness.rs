@@ -1,0 +1,112 @@
+//! Fairness and diversity against fairlearn, statsmodels and scipy (`oracles/fairness.py`), when `FAIRWAY_ORACLES` names
+//! a Python that has them.
+
+use std::process::Command;
+
+use fairway_stats::Cells;
+use fairway_stats::diversity::{miscalibration, topic_entropy, trend};
+use fairway_stats::fairness::{Confusion, Metric, Segment, Spread, by_group, equalised_odds, holm, wilson};
+use serde_json::Value;
+
+/// The lines of the script, or none where it cannot run.
+fn oracle() -> Vec<Value> {
+    let Ok(python) = std::env::var("FAIRWAY_ORACLES") else {
+        let required = std::env::var("FAIRWAY_REQUIRE_TOOLS").is_ok_and(|v| v == "1");
+        assert!(!required, "FAIRWAY_ORACLES must name a Python with oracles/requirements.txt");
+        println!("SKIPPED oracle_fairness: FAIRWAY_ORACLES names no Python with oracles/requirements.txt");
+        return Vec::new();
+    };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/oracles/fairness.py");
+    let output = Command::new(python).arg(script).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout.split(|&b| b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect()
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+}
+
+#[track_caller]
+fn close(value: f64, expected: &Value) {
+    let expected = expected.as_f64().unwrap();
+    assert!((value - expected).abs() <= 1e-9 * expected.abs().max(1e-3), "{value} {expected}");
+}
+
+#[track_caller]
+fn close_spread(found: Option<Spread>, difference: &Value, ratio: &Value) {
+    let found = found.unwrap();
+    close(found.difference, difference);
+    close(found.ratio, ratio);
+}
+
+type Rate = fn(&Confusion) -> f64;
+
+fn compare_labels(inputs: &Value, expected: &Value) {
+    let column = |name: &str| numbers(&inputs[name]);
+    let (right, chosen, group) = (column("right"), column("chosen"), column("group"));
+    let mut groups: Vec<Confusion> = Vec::new();
+    for i in 0..right.len() {
+        let index = group[i] as usize;
+        groups.resize(groups.len().max(index + 1), Confusion::default());
+        groups[index].record(right[i] == 1.0, chosen[i] == 1.0);
+    }
+    let mut all = Confusion::default();
+    groups.iter().for_each(|g| all.merge(g));
+    let rates: [(&str, Rate); 3] = [
+        ("selection", Confusion::selection_rate),
+        ("right", Confusion::true_positive_rate),
+        ("wrong", Confusion::false_positive_rate),
+    ];
+    for (name, rate) in rates {
+        let (expected, values) = (&expected[name], groups.iter().map(rate).collect::<Vec<_>>());
+        values.iter().zip(expected["by_group"].as_array().unwrap()).for_each(|(x, e)| close(*x, e));
+        close(rate(&all), &expected["overall"]);
+        close_spread(Spread::between(&values), &expected["difference"], &expected["ratio"]);
+        let to_overall = &expected["to_overall"];
+        close_spread(Spread::to_overall(&values, rate(&all)), &to_overall[0], &to_overall[1]);
+    }
+    let selection: Vec<f64> = groups.iter().map(Confusion::selection_rate).collect();
+    close_spread(Spread::between(&selection), &expected["parity"][0], &expected["parity"][1]);
+    close_spread(equalised_odds(&groups), &expected["odds"][0], &expected["odds"][1]);
+}
+
+fn compare_means(inputs: &Value, expected: &Value) {
+    let column = |name: &str| numbers(&inputs[name]);
+    let (value, group, cell) = (column("value"), column("group"), column("cell"));
+    let count = expected["by_group"].as_array().unwrap().len();
+    let mut cells = vec![Cells::new(); count];
+    (0..value.len()).for_each(|i| cells[group[i] as usize].record(cell[i] as u8, value[i]));
+    let segments: Vec<Segment<'_>> = cells.iter().map(|cells| Segment { name: "g", users: 500, cells }).collect();
+    let found = by_group(&segments, Metric::Mean, 500, 0.05);
+    found.groups.iter().zip(expected["by_group"].as_array().unwrap()).for_each(|(g, e)| close(g.mean, e));
+    close(found.overall, &expected["overall"]);
+    close_spread(found.spread, &expected["difference"], &expected["ratio"]);
+}
+
+#[test]
+fn agrees_with_fairlearn_statsmodels_and_scipy() {
+    for line in oracle() {
+        let (inputs, expected) = (&line["inputs"], &line["expected"]);
+        match line["case"].as_str().unwrap() {
+            "labels" => compare_labels(inputs, expected),
+            "means" => compare_means(inputs, expected),
+            "wilson" => {
+                let count = |name: &str| inputs[name].as_u64().unwrap();
+                let found = wilson(count("k"), count("n"), inputs["alpha"].as_f64().unwrap()).unwrap();
+                close(found.0, &expected[0]);
+                close(found.1, &expected[1]);
+            }
+            "holm" => {
+                let found = holm(&numbers(&inputs["p"]), inputs["alpha"].as_f64().unwrap());
+                assert_eq!(serde_json::to_value(found).unwrap(), *expected, "{inputs}");
+            }
+            "topics" => {
+                let (history, shown) = (numbers(&inputs["history"]), numbers(&inputs["shown"]));
+                close(topic_entropy(&history).unwrap(), &expected["entropy"]);
+                close(miscalibration(&history, &shown).unwrap(), &expected["calibration"]);
+            }
+            "trend" => close(trend(&numbers(&inputs["values"]), 0.05).unwrap().slope, expected),
+            other => panic!("no comparison for {other}"),
+        }
+    }
+}
