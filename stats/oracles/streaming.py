@@ -1,6 +1,6 @@
 """Prints what the reference libraries answer for generated streams and samples, a JSON line a case.
 
-Covers ADWIN and Page-Hinkley (river), confidence sequences (ville), the classifier two-sample test (scikit-learn,
+Covers ADWIN (river), confidence sequences (ville), the classifier two-sample test (scikit-learn,
 scipy), isotonic calibration and label-free estimates (scikit-learn) and jumper martingales (online-cp). It judges
 nothing: tests/oracle_streaming.rs compares. Versions: requirements.txt.
 """
@@ -51,11 +51,6 @@ def detectors(rng):
             found = alarms(adwin, values)
             state = {"width": adwin.width, "mean": adwin.estimation, "squares": adwin.variance}
             emit("adwin", {"name": name, "rule": rule, "values": values}, {"alarms": found, **state})
-        scale = float(np.std(values)) or 1.0
-        for threshold in (8 * scale, 40 * scale):
-            settings = {"min_instances": 30, "delta": 0.01 * scale, "threshold": threshold, "alpha": 0.9999}
-            found = alarms(drift.PageHinkley(**settings), values)
-            emit("page_hinkley", {"name": name, "rule": settings, "values": values}, {"alarms": found})
 
 
 def sequences(rng):

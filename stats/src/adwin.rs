@@ -2,19 +2,13 @@
 //! mature (a loss, a click, an error).
 //!
 //! [`Adwin`] (Bifet & Gavaldà, SDM 2007, ADWIN2) keeps a window of the values that still look alike and drops its old
-//! end when that has another mean. [`PageHinkley`] (Page 1954) compares with the running mean; cheaper state, but its
-//! threshold is in the unit of the data. Both are fast and neither promises an error rate over an endless stream: let
-//! [`crate::risk`] confirm before acting. ADWIN's limit has a part that does not scale with the values: bring them to
-//! about [0, 1].
+//! end when that has another mean. It is fast and promises no error rate over an endless stream: let [`crate::risk`]
+//! confirm before acting. Its limit has a part that does not scale with the values: bring them to about [0, 1].
 //!
-//! Alarms fall on the same values as those of river 0.26.1 with the same settings. Like there, a detector begins anew
-//! with the value after an alarm. Neither can be merged: feed one stream in its order.
+//! Alarms fall on the same values as those of river 0.26.1 with the same settings. Like there, the detector begins anew
+//! with the value after an alarm. It cannot be merged: feed one stream in its order.
 
 use serde::{Deserialize, Serialize};
-
-mod page_hinkley;
-
-pub use page_hinkley::{PageHinkley, PageHinkleyRule};
 
 /// Values beyond this are counted as this, so that squares stay finite.
 const LARGEST: f64 = 1e100;

@@ -82,6 +82,7 @@ impl Bins {
     }
 
     /// The bin of a number. `None`, NaN and infinities are MISSING; a number where names are expected is OTHER.
+    #[inline]
     pub fn index_of(&self, value: Option<f64>) -> usize {
         let missing = self.len() - 1;
         match (self, value.filter(|x| x.is_finite())) {

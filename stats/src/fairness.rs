@@ -13,10 +13,8 @@ use crate::cells::Cells;
 use crate::confidence::z_quantile;
 
 mod gate;
-mod labels;
 
 pub use gate::{Change, FairnessRule, FairnessVerdict, GroupVerdict, Outcome, SegmentArms, judge};
-pub use labels::{Confusion, equalised_odds};
 
 /// Users that a group needs by default to stand alone.
 pub const MINIMUM_USERS: u64 = 500;

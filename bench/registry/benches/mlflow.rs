@@ -1,8 +1,8 @@
 //! Registrations and alias reads beside MLflow's registry: Python, SQLite, no server between, which is its quickest way.
 //!
 //! Both store the same three files of about 10 KiB, make them a version and move `champion` to it. Ours also hashes the
-//! files and syncs every write to the disk; MLflow syncs its database and not its artifacts. Both keep their files in the
-//! same folder, take turns, and are asked by one caller at a time.
+//! files and syncs every write to the disk; MLflow syncs its database and not its artifacts, and is measured once more
+//! with a sync of those. Both keep their files in the same folder, take turns, and are asked by one caller at a time.
 
 use fairway_bench_registry::measure::Rounds;
 use fairway_bench_registry::{Outcome, folder, measures, report, setting, tree};
@@ -40,6 +40,7 @@ fn main() -> Outcome<()> {
     for round in 0..rounds {
         works.registered.add(runtime.block_on(ours.register(round * versions, versions))?);
         works.peer_registered.add(peer.tell(&format!("register {} {versions}", round * versions))?);
+        works.peer_synced.add(peer.tell(&format!("synced {} {versions}", round * versions))?);
         works.warm.add(runtime.block_on(ours.read(reads, false))?);
         works.cold.add(runtime.block_on(ours.read(reads, true))?);
         works.peer_read.add(peer.tell(&format!("read {reads}"))?);
@@ -179,6 +180,7 @@ fn run(command: &mut Command) -> Outcome<()> {
 struct Works {
     registered: Rounds,
     peer_registered: Rounds,
+    peer_synced: Rounds,
     warm: Rounds,
     cold: Rounds,
     peer_read: Rounds,
@@ -196,6 +198,7 @@ impl Works {
             &[
                 row("register with an alias, hashed and synced", &self.registered, &self.peer_registered, versions),
                 row("peer: log_artifacts, version, alias", &self.peer_registered, &self.peer_registered, versions),
+                row("      the same, artifacts synced too", &self.peer_synced, &self.peer_registered, versions),
                 row("resolve @champion", &self.warm, &self.peer_read, reads),
                 row("resolve @champion, registry opened each time", &self.cold, &self.peer_read, reads),
                 row("peer: get_model_version_by_alias", &self.peer_read, &self.peer_read, reads),
@@ -211,6 +214,7 @@ impl Works {
             );
         };
         bar("registrations", &self.registered, &self.peer_registered);
+        bar("registrations, artifacts synced by both", &self.registered, &self.peer_synced);
         bar("alias reads", &self.warm, &self.peer_read);
         bar("alias reads by a registry opened each time", &self.cold, &self.peer_read);
     }

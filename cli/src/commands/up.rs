@@ -258,6 +258,7 @@ mod tests {
             once: true,
             no_story: false,
             variables: Vec::new(),
+            signing_key: None,
             store: Default::default(),
         };
         assert_eq!(run(up).await.unwrap(), Code::Done);

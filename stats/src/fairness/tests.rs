@@ -14,17 +14,19 @@ fn close(value: f64, expected: f64, tolerance: f64) {
 fn golden_values() {
     let right = [1, 0, 1, 1, 0, 1, 0, 0, 1, 0, 1, 0];
     let chosen = [1, 0, 1, 0, 0, 1, 1, 0, 0, 0, 1, 1];
-    let mut groups = [Confusion::default(); 3];
-    for (i, (right, chosen)) in right.into_iter().zip(chosen).enumerate() {
-        groups[i / 4].record(right == 1, chosen == 1);
-    }
-    let rates = |rate: fn(&Confusion) -> f64| groups.iter().map(rate).collect::<Vec<_>>();
-    assert_eq!(Spread::between(&rates(Confusion::selection_rate)), Some(Spread { difference: 0.0, ratio: 1.0 }));
-    assert_eq!(equalised_odds(&groups), Some(Spread { difference: 0.5, ratio: 0.0 }));
-    assert_eq!(rates(Confusion::true_positive_rate), [0.6666666666666666, 1.0, 0.5]);
-    let mut all = groups[0];
-    groups[1..].iter().for_each(|g| all.merge(g));
-    assert_eq!((all.selection_rate(), Confusion::default().selection_rate()), (0.5, 0.0));
+    // Of each group, the share of those with such a truth that was chosen.
+    let shares = |among: fn(i32) -> bool| -> [f64; 3] {
+        std::array::from_fn(|group| {
+            let of: Vec<i32> = (4 * group..4 * group + 4).filter(|&i| among(right[i])).map(|i| chosen[i]).collect();
+            f64::from(of.iter().sum::<i32>()) / of.len() as f64
+        })
+    };
+    assert_eq!(Spread::between(&shares(|_| true)), Some(Spread { difference: 0.0, ratio: 1.0 }));
+    assert_eq!(shares(|right| right == 1), [0.6666666666666666, 1.0, 0.5]);
+    // Equalised odds: the worse of both spreads.
+    let odds = [shares(|right| right == 1), shares(|right| right == 0)].map(|s| Spread::between(&s).unwrap());
+    assert_eq!(odds.iter().map(|s| s.difference).fold(0.0, f64::max), 0.5);
+    assert_eq!(odds.iter().map(|s| s.ratio).fold(1.0, f64::min), 0.0);
 }
 
 #[test]
