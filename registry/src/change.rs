@@ -7,6 +7,7 @@ use crate::state::{State, Verdict, text};
 use crate::store::Planted;
 use crate::{Digest, Entry, Error, ModelLog, Operation, Reference, Result, Retention, Timestamp, fetch, names};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 impl ModelLog {
     /// Moves an alias from `expected` to `to` (`None`: absent) in one commit, and returns the entry
@@ -124,14 +125,14 @@ impl ModelLog {
         author.check()?;
         self.append(|head, next| {
             let before = head.map(|slot| self.entry(slot)).transpose()?;
-            let time = author.not_before(before.as_ref());
+            let time = author.not_before(before.as_deref());
             let mut state = before.as_ref().map(|entry| entry.state.clone()).unwrap_or_default();
             match (change(&mut state, time)?, before) {
                 (Some(operation), _) => {
                     let entry = compose(next, &author, time, operation, state);
                     Ok(Step::Append(json(&self.folder, &entry)?, entry))
                 }
-                (None, Some(entry)) => Ok(Step::Done(entry)),
+                (None, Some(entry)) => Ok(Step::Done(Arc::unwrap_or_clone(entry))),
                 (None, None) => Err(Error::NotFound(format!("an entry in the log of {}", self.folder))),
             }
         })

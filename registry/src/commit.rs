@@ -215,7 +215,8 @@ impl Log {
                 },
             };
             let seq = head.as_ref().map_or(1, |slot| slot.seq + 1);
-            let next = Next { seq, previous: head.as_ref().map(Slot::sha256), txn: &txn };
+            let previous = head.as_ref().map(Slot::sha256);
+            let next = Next { seq, previous: previous.clone(), txn: &txn };
             let (body, value) = match step(head.as_ref(), next) {
                 Ok(Step::Append(body, value)) => (body, value),
                 _ if !fresh => continue,
@@ -226,7 +227,6 @@ impl Log {
             let path = self.path(if store.planted(Planted::NumberSkipped) { seq + rounds as u64 - 1 } else { seq });
             let ours = |found: &[u8]| Ok(Header::read(&path, found)?.txn == txn);
             if let Settled::Ours { .. } = create(store, &path, &body, ours).await? {
-                let previous = head.as_ref().map(Slot::sha256);
                 self.remember(&Slot { seq, body, path, previous });
                 return Ok(value);
             }

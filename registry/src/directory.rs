@@ -6,6 +6,8 @@
 //! over), with the bytes synced *before* the name appears: a torn entry can never be read.
 //! Everything else is left to it.
 
+use crate::digest::is_sha256;
+use crate::store::Durable;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use object_store::local::LocalFileSystem;
@@ -28,7 +30,7 @@ pub(crate) struct Directory {
 impl Directory {
     /// Opens a directory, and creates it when it is not there.
     pub fn open(root: &FilePath) -> io::Result<Directory> {
-        create_folders(root)?;
+        create_folders(root, Durable::Name)?;
         let files = LocalFileSystem::new_with_prefix(root).map_err(io::Error::other)?;
         Ok(Directory { files })
     }
@@ -40,18 +42,24 @@ impl fmt::Display for Directory {
     }
 }
 
-/// Creates a folder and its parents, each synced into the one above it.
-fn create_folders(folder: &FilePath) -> io::Result<()> {
+/// Whether a folder of this name holds a tree.
+fn is_tree(name: &str) -> bool {
+    name.strip_prefix("sha256-").is_some_and(is_sha256)
+}
+
+/// Creates a folder and its parents, each synced into the one above it, but for those in a tree: its manifest does that.
+fn create_folders(folder: &FilePath, durable: Durable) -> io::Result<()> {
     if folder.as_os_str().is_empty() || folder.is_dir() {
         return Ok(());
     }
     let parent = folder.parent().ok_or_else(|| io::Error::other("has no parent folder"))?;
-    create_folders(parent)?;
+    create_folders(parent, durable)?;
     match fs::create_dir(folder) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => {}
         other => other?,
     }
-    sync_folder(parent)
+    let in_tree = folder.ancestors().any(|it| it.file_name().and_then(|name| name.to_str()).is_some_and(is_tree));
+    if durable == Durable::Bytes && in_tree { Ok(()) } else { sync_folder(parent) }
 }
 
 /// Syncs the names in a folder. Only Unix can open a folder for that.
@@ -60,16 +68,29 @@ fn sync_folder(folder: &FilePath) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
-fn write_synced(path: &FilePath, payload: &PutPayload, create: bool) -> io::Result<()> {
+/// Syncs the names in a folder and in all below it.
+fn sync_folders(folder: &FilePath) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_folders(&entry.path())?;
+        }
+    }
+    sync_folder(folder)
+}
+
+fn write_synced(path: &FilePath, payload: &PutPayload, create: bool, durable: Durable) -> io::Result<()> {
     let folder = path.parent().ok_or_else(|| io::Error::other("has no parent folder"))?;
-    create_folders(folder)?;
+    create_folders(folder, durable)?;
     let mut staged = path.as_os_str().to_owned();
     staged.push(format!("#{}", rand::random::<u64>()));
     let staged = PathBuf::from(staged);
     let placed = (|| {
         let mut file = OpenOptions::new().write(true).create_new(true).open(&staged)?;
         payload.iter().try_for_each(|part| file.write_all(part))?;
-        file.sync_all()?;
+        if durable != Durable::Nothing {
+            file.sync_all()?;
+        }
         drop(file);
         if create { fs::hard_link(&staged, path) } else { fs::rename(&staged, path) }
     })();
@@ -78,7 +99,11 @@ fn write_synced(path: &FilePath, payload: &PutPayload, create: bool) -> io::Resu
         let _ = fs::remove_file(&staged);
     }
     placed?;
-    sync_folder(folder)
+    match durable {
+        Durable::Nothing | Durable::Bytes => Ok(()),
+        Durable::Name => sync_folder(folder),
+        Durable::Tree => sync_folders(folder).and_then(|()| folder.parent().map_or(Ok(()), sync_folder)),
+    }
 }
 
 fn generic(source: io::Error) -> Error {
@@ -92,15 +117,14 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 #[async_trait]
 impl ObjectStore for Directory {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        // A hint may be lost or stale at any time, so that it is not worth a sync.
-        let advisory = location.filename() == Some("_hint");
-        if advisory || matches!(options.mode, PutMode::Update(_)) || !options.attributes.is_empty() {
+        let durable = options.extensions.get().copied().unwrap_or_default();
+        if matches!(options.mode, PutMode::Update(_)) || !options.attributes.is_empty() {
             return self.files.put_opts(location, payload, options).await;
         }
         let path = self.files.path_to_filesystem(location)?;
         let create = matches!(options.mode, PutMode::Create);
         let name = location.to_string();
-        blocking(move || match write_synced(&path, &payload, create) {
+        blocking(move || match write_synced(&path, &payload, create, durable) {
             Ok(()) => Ok(PutResult { e_tag: None, version: None }),
             Err(source) if create && source.kind() == ErrorKind::AlreadyExists => {
                 Err(Error::AlreadyExists { path: name, source: Box::new(source) })
@@ -117,9 +141,10 @@ impl ObjectStore for Directory {
     ) -> Result<Box<dyn MultipartUpload>> {
         let path = self.files.path_to_filesystem(location)?;
         let folder = path.parent().map(FilePath::to_path_buf).unwrap_or_default();
-        blocking(move || create_folders(&folder).map_err(generic)).await?;
+        let durable = options.extensions.get().copied().unwrap_or_default();
+        blocking(move || create_folders(&folder, durable).map_err(generic)).await?;
         let parts = self.files.put_multipart_opts(location, options).await?;
-        Ok(Box::new(SyncedUpload { parts, path }))
+        Ok(Box::new(SyncedUpload { parts, path, durable }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -149,6 +174,7 @@ impl ObjectStore for Directory {
 struct SyncedUpload {
     parts: Box<dyn MultipartUpload>,
     path: PathBuf,
+    durable: Durable,
 }
 
 #[async_trait]
@@ -159,10 +185,13 @@ impl MultipartUpload for SyncedUpload {
 
     async fn complete(&mut self) -> Result<PutResult> {
         let done = self.parts.complete().await?;
-        let path = self.path.clone();
+        let (path, durable) = (self.path.clone(), self.durable);
         blocking(move || {
             File::open(&path).and_then(|file| file.sync_all()).map_err(generic)?;
-            path.parent().map_or(Ok(()), sync_folder).map_err(generic)
+            match path.parent() {
+                Some(folder) if durable != Durable::Bytes => sync_folder(folder).map_err(generic),
+                _ => Ok(()),
+            }
         })
         .await?;
         Ok(done)

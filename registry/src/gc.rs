@@ -149,8 +149,8 @@ impl ModelLog {
         let author = Author { actor: &request.actor, reason: &request.reason, time: request.time };
         self.append(|head, next| {
             let before = head.map(|slot| self.entry(slot)).transpose()?;
-            let time = author.not_before(before.as_ref());
-            let mut state = before.map(|entry| entry.state).unwrap_or_default();
+            let time = author.not_before(before.as_deref());
+            let mut state = before.map(|entry| entry.state.clone()).unwrap_or_default();
             let kept = kept(&state, &request.in_use, request.time);
             let free = |number: &u64| kept.get(number).is_some_and(BTreeSet::is_empty);
             let versions: Vec<u64> =
@@ -193,7 +193,7 @@ impl ModelLog {
                 return Ok(Step::Done(()));
             };
             let time = author.not_before(Some(&before));
-            let mut state = before.state;
+            let mut state = before.state.clone();
             let unswept = |digest: &&Digest| state.condemned.get(*digest).is_some_and(|it| !it.swept);
             let digests: Vec<Digest> = gone.iter().filter(unswept).cloned().collect();
             if digests.is_empty() {

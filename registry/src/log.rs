@@ -6,7 +6,7 @@
 //! by trying numbers. Entries are never removed. How they come to be is in `commit.rs`.
 
 use crate::commit::{Header, Slot, json};
-use crate::store::{JSON_BYTES_MAX, LIST_MAX, Listing, Store};
+use crate::store::{Durable, JSON_BYTES_MAX, LIST_MAX, Listing, Store};
 use crate::{Error, Result};
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -205,7 +205,7 @@ impl Log {
     pub async fn leave_hint(&self, seq: u64) {
         let path = self.hint_path();
         let written = match json(&path, &Hint { seq }) {
-            Ok(body) => self.store.overwrite(&path, body).await,
+            Ok(body) => self.store.put(&path, body, Durable::Nothing).await,
             Err(error) => Err(error),
         };
         if let Err(error) = written {

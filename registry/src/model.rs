@@ -12,11 +12,13 @@ use crate::{
     Created, Digest, Entry, Error, Manifest, Operation, PlanLog, Reference, Result, RunLog, State, Timestamp, Version,
     fetch, names,
 };
+use bytes::Bytes;
 use object_store::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::{Path as FilePath, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The record of one model.
 #[derive(Clone, Debug)]
@@ -25,8 +27,14 @@ pub struct ModelLog {
     pub(crate) folder: Path,
     name: String,
     pub(crate) log: Log,
+    /// The entry that was read or written last, beside its bytes: parsing a full state takes longer than asking whether
+    /// it is still the newest.
+    last: Arc<Mutex<Option<Parsed>>>,
     plans: PlanLog,
 }
+
+/// An entry beside the bytes that it was parsed from.
+type Parsed = (Bytes, Arc<Entry>);
 
 /// Who does something, why and when.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +63,7 @@ impl ModelLog {
     pub(crate) fn new(store: Store, folder: Path, name: &str) -> ModelLog {
         let log = Log::new(store.clone(), folder.clone().join("log"));
         let plans = PlanLog::new(store.clone(), &folder);
-        ModelLog { store, folder, name: name.to_owned(), log, plans }
+        ModelLog { store, folder, name: name.to_owned(), log, last: Arc::default(), plans }
     }
 
     /// Its name, without the namespace.
@@ -66,6 +74,10 @@ impl ModelLog {
     /// The newest entry, with the whole state; `None` before the first. One request when nothing
     /// happened since this value last looked.
     pub async fn head(&self) -> Result<Option<Entry>> {
+        Ok(self.newest().await?.map(Arc::unwrap_or_clone))
+    }
+
+    async fn newest(&self) -> Result<Option<Arc<Entry>>> {
         self.log.head().await?.as_ref().map(|slot| self.entry(slot)).transpose()
     }
 
@@ -76,7 +88,7 @@ impl ModelLog {
 
     /// The newest entries, newest first, with the chain between them checked.
     pub async fn entries(&self, limit: usize) -> Result<Vec<Entry>> {
-        self.log.descending(None, limit).await?.iter().map(|slot| self.entry(slot)).collect()
+        self.log.descending(None, limit).await?.iter().map(|slot| self.parse(slot)).collect()
     }
 
     /// The entries after number `cursor`, oldest first, at most `limit`: how a follower goes on.
@@ -85,14 +97,14 @@ impl ModelLog {
         while entries.len() < limit.min(LIST_MAX) {
             let Some(slot) = self.log.read(cursor + 1 + entries.len() as u64).await? else { break };
             self.log.remember(&slot);
-            entries.push(self.entry(&slot)?);
+            entries.push(self.parse(&slot)?);
         }
         Ok(entries)
     }
 
     /// The entry with this number.
     pub async fn entry_at(&self, seq: u64) -> Result<Option<Entry>> {
-        self.log.read(seq).await?.as_ref().map(|slot| self.entry(slot)).transpose()
+        self.log.read(seq).await?.as_ref().map(|slot| self.parse(slot)).transpose()
     }
 
     /// The entry that held at a time: the newest one that is not later. `None`: there was none yet.
@@ -141,7 +153,10 @@ impl ModelLog {
         if reference.model.as_ref().is_some_and(|model| *model != self.name) {
             return Err(Error::NotFound(format!("version {reference} of {}", self.folder)));
         }
-        self.state().await?.resolve(reference, &self.name)
+        match self.newest().await? {
+            Some(entry) => entry.state.resolve(reference, &self.name),
+            None => State::default().resolve(reference, &self.name),
+        }
     }
 
     /// Makes `cache/sha256-<hex>/` hold the tree of this digest, every file checked, and returns
@@ -222,7 +237,26 @@ impl ModelLog {
         self.folder.clone().join("versions")
     }
 
-    pub(crate) fn entry(&self, slot: &Slot) -> Result<Entry> {
+    /// What the newest entry says. The same bytes are parsed once.
+    pub(crate) fn entry(&self, slot: &Slot) -> Result<Arc<Entry>> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // The kept bytes hold their place in memory, so that no others can be there.
+        if let Some((body, entry)) = last
+            && (body.as_ptr(), body.len()) == (slot.body.as_ptr(), slot.body.len())
+        {
+            return Ok(entry);
+        }
+        let entry = Arc::new(self.parse(slot)?);
+        self.keep(&slot.body, &entry);
+        Ok(entry)
+    }
+
+    /// Remembers what these bytes say.
+    pub(crate) fn keep(&self, body: &Bytes, entry: &Arc<Entry>) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((body.clone(), Arc::clone(entry)));
+    }
+
+    fn parse(&self, slot: &Slot) -> Result<Entry> {
         #[derive(serde::Deserialize)]
         struct Format {
             format: u32,

@@ -2,8 +2,8 @@
 //! It is written before the first byte, renewed while the upload goes on, and expires by itself.
 //! It is a courtesy: that nothing half-deleted is ever registered rests on the log (`gc.rs`).
 
-use crate::commit::{Settled, create, json};
-use crate::store::Store;
+use crate::commit::json;
+use crate::store::{Durable, Store};
 use crate::{Digest, Error, Result, Timestamp};
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
@@ -54,10 +54,9 @@ impl Pin {
         let body =
             Body { txn, digest: digest.clone(), run: run.to_owned(), actor: actor.to_owned(), expires: later(now) };
         let bytes = json(&path, &body)?;
-        match create(store, &path, &bytes, |found| Ok(found == bytes)).await? {
-            Settled::Ours { .. } => Ok(Pin { path, body, began: (Instant::now(), now) }),
-            Settled::Theirs => Err(Error::corrupt(path, "there already, though its name is random")),
-        }
+        // Nobody else writes under this random name. A machine that loses power also loses the upload.
+        store.put(&path, bytes, Durable::Nothing).await?;
+        Ok(Pin { path, body, began: (Instant::now(), now) })
     }
 
     /// Does the work, and renews the pin meanwhile.

@@ -10,6 +10,7 @@ use crate::store::Planted;
 use crate::upload::Prepared;
 use crate::{Digest, Error, ModelLog, Operation, Registration, Result, Timestamp, fetch};
 use std::path::Path as FilePath;
+use std::sync::Arc;
 
 /// How often a writer looks again at its files because trees were condemned meanwhile.
 const LOOKS_MAX: u32 = 5;
@@ -132,8 +133,8 @@ impl ModelLog {
         fence: u64,
     ) -> Result<Step<Added>> {
         let before = head.map(|slot| self.entry(slot)).transpose()?;
-        let time = author.not_before(before.as_ref());
-        let mut state = before.map(|entry| entry.state).unwrap_or_default();
+        let time = author.not_before(before.as_deref());
+        let mut state = before.map(|entry| entry.state.clone()).unwrap_or_default();
         if let Some(version) = state.by_run(&registration.run) {
             return Ok(Step::Done(Added::Version(Box::new(version.clone()), None)));
         }
@@ -166,7 +167,9 @@ impl ModelLog {
         let version = Box::new(state.versions[&number].clone());
         let seq = next.seq;
         let entry = compose(next, author, time, Operation::Registered { version: number }, state);
-        Ok(Step::Append(json(&self.folder, &entry)?, Added::Version(version, Some(seq))))
+        let body = json(&self.folder, &entry)?;
+        self.keep(&body, &Arc::new(entry));
+        Ok(Step::Append(body, Added::Version(version, Some(seq))))
     }
 
     fn room(&self, state: &State) -> Result<()> {

@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const CHUNK_BYTES: usize = 1 << 20;
 /// Files that are hashed at once.
 const HASHES_AT_ONCE: usize = 4;
+/// So many bytes are worth a thread.
+const THREAD_BYTES_MIN: u64 = 4 << 20;
 
 /// What a scan refuses.
 pub(crate) enum Check<'a> {
@@ -50,8 +52,15 @@ pub(crate) fn scan(root: &Path, check: &Check<'_>, progress: &Progress) -> Resul
             }
         }
     };
-    let workers = files.len().min(HASHES_AT_ONCE).min(std::thread::available_parallelism().map_or(1, |n| n.get()));
-    std::thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(work))));
+    // A thread takes longer to come up than a few small files take to be hashed.
+    let enough =
+        usize::try_from(files.iter().map(|file| file.bytes).sum::<u64>() / THREAD_BYTES_MIN).unwrap_or(usize::MAX);
+    let workers =
+        files.len().min(HASHES_AT_ONCE).min(enough).min(std::thread::available_parallelism().map_or(1, |n| n.get()));
+    std::thread::scope(|scope| {
+        (1..workers).for_each(|_| drop(scope.spawn(work)));
+        work();
+    });
     if let Some(error) = locked(&failed).take() {
         return Err(error);
     }

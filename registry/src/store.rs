@@ -5,9 +5,10 @@ use crate::{Error, Result};
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{GetResult, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -55,6 +56,21 @@ pub(crate) enum Listing {
     Cheap,
     /// Names come in any order, a page at a time: numbers are tried instead.
     Avoid,
+}
+
+/// What a loss of power must leave of a write. Only a directory asks: a bucket keeps all that it answered with success.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Durable {
+    /// Bytes and name.
+    #[default]
+    Name,
+    /// Its bytes, once it has a name. The name is only certain once the tree's manifest is written, without which the
+    /// file counts for nothing.
+    Bytes,
+    /// A manifest: its bytes and name, and the names of everything in its folder.
+    Tree,
+    /// Nothing: it is advice.
+    Nothing,
 }
 
 /// Mistakes that tests make on purpose, to see that the simulation finds them.
@@ -188,6 +204,25 @@ impl Store {
         if size > most {
             return Err(Error::corrupt(path, format!("{size} bytes, the most is {most}")));
         }
+        // A local file comes in one piece; as a stream it would come in thousands of small ones.
+        let got = match got.payload {
+            GetResultPayload::File(file, _) => {
+                let read = move || {
+                    let mut body = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+                    file.take(most.saturating_add(1)).read_to_end(&mut body).map(|_| Bytes::from(body))
+                };
+                let failed = |source| object_store::Error::Generic { store: "Directory", source };
+                let body = async {
+                    match tokio::task::spawn_blocking(read).await {
+                        Ok(Ok(body)) => Ok(body),
+                        Ok(Err(error)) => Err(failed(Box::new(error))),
+                        Err(error) => Err(failed(Box::new(error))),
+                    }
+                };
+                return within(path, self.bounded(path, body).await?, most).map(Some);
+            }
+            payload => GetResult { payload, ..got },
+        };
         let read = async {
             let mut body = BytesMut::with_capacity(usize::try_from(size).unwrap_or(0));
             let mut parts = got.into_stream();
@@ -199,16 +234,19 @@ impl Store {
             }
             Ok(body.freeze())
         };
-        let body = self.bounded(path, read).await?;
-        if body.len() as u64 > most {
-            return Err(Error::corrupt(path, format!("more than {most} bytes")));
-        }
-        Ok(Some(body))
+        within(path, self.bounded(path, read).await?, most).map(Some)
     }
 
     /// Writes an object, whatever was there. Atomic: readers see the old or the new bytes.
     pub async fn overwrite(&self, path: &Path, body: Bytes) -> Result<()> {
-        self.bounded(path, self.objects.put(path, body.into())).await.map(drop)
+        self.put(path, body, Durable::Name).await
+    }
+
+    /// [`Store::overwrite`], and says what a loss of power must leave of it.
+    pub async fn put(&self, path: &Path, body: Bytes, durable: Durable) -> Result<()> {
+        let mut options = PutOptions::default();
+        options.extensions.insert(durable);
+        self.bounded(path, self.objects.put_opts(path, body.into(), options)).await.map(drop)
     }
 
     /// Asks once for an object to be created. `None` when no answer came within `patience`.
@@ -270,4 +308,11 @@ impl Store {
         names.truncate(LIST_MAX);
         Ok(names)
     }
+}
+
+fn within(path: &Path, body: Bytes, most: u64) -> Result<Bytes> {
+    if body.len() as u64 > most {
+        return Err(Error::corrupt(path, format!("more than {most} bytes")));
+    }
+    Ok(body)
 }

@@ -8,15 +8,16 @@ use crate::manifest::{File, MANIFEST, Manifest, PROVENANCE, SIGNATURE};
 use crate::progress::Progress;
 use crate::run::under;
 use crate::scan::{Check, scan};
-use crate::store::{Planted, Store};
+use crate::store::{Durable, Planted, Store};
 use crate::{Digest, Error, Result};
 use bytes::{Bytes, BytesMut};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutPayload};
+use object_store::{ObjectStore, ObjectStoreExt, PutMultipartOptions, PutPayload};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::{Path as FilePath, PathBuf};
 use tokio::io::AsyncReadExt;
 
@@ -24,8 +25,10 @@ use tokio::io::AsyncReadExt;
 const PART_BYTES: usize = 8 << 20;
 /// Parts of one file that are on their way at once.
 const PARTS_AT_ONCE: usize = 3;
-/// Files that are on their way at once.
+/// Files of several parts that are on their way at once.
 const FILES_AT_ONCE: usize = 3;
+/// Files of one request that are on their way at once: a disk syncs them together.
+const SMALL_AT_ONCE: usize = 8;
 
 /// Where the bytes of a tree come from.
 #[derive(Clone, Debug)]
@@ -106,17 +109,20 @@ impl Prepared {
             store.overwrite(&folder.clone().join(MANIFEST), self.sealed.clone()).await?;
         }
         progress.bytes(self.manifest.bytes() - missing.iter().map(|file| file.bytes).sum::<u64>());
-        let mut sends = Vec::new();
-        for file in &missing {
-            let path = under(&folder, &file.path);
-            sends.push(async move { self.send_file(store, &path, file, progress).await }.boxed());
+        let (small, large): (Vec<&File>, Vec<&File>) = missing.iter().partition(|file| file.bytes < PART_BYTES as u64);
+        for (files, at_once) in [(small, SMALL_AT_ONCE), (large, FILES_AT_ONCE)] {
+            let mut sends = Vec::new();
+            for file in files {
+                let path = under(&folder, &file.path);
+                sends.push(async move { self.send_file(store, &path, file, progress).await }.boxed());
+            }
+            futures::stream::iter(sends).buffer_unordered(at_once).try_collect::<()>().await?;
         }
-        futures::stream::iter(sends).buffer_unordered(FILES_AT_ONCE).try_collect::<()>().await?;
         if !missing.is_empty() {
             self.complete(store, versions).await?;
         }
         // Written again though it may be there: a manifest says that somebody saw the tree whole.
-        store.overwrite(&folder.join(MANIFEST), self.sealed.clone()).await
+        store.put(&folder.join(MANIFEST), self.sealed.clone(), Durable::Tree).await
     }
 
     /// Whether every file is there with the right size.
@@ -137,11 +143,17 @@ impl Prepared {
     async fn send_file(&self, store: &Store, path: &Path, file: &File, progress: &Progress) -> Result<()> {
         if let (PROVENANCE, Some(bytes)) = (file.path.as_str(), &self.provenance) {
             progress.bytes(file.bytes);
-            return store.overwrite(path, bytes.clone()).await;
+            return store.put(path, bytes.clone(), Durable::Bytes).await;
         }
         match &self.source {
             Source::Folder(root) => {
                 let place = root.join(&file.path);
+                if file.bytes < PART_BYTES as u64 {
+                    let bytes = whole(place, file.clone()).await?;
+                    store.put(path, bytes, Durable::Bytes).await?;
+                    progress.bytes(file.bytes);
+                    return Ok(());
+                }
                 let source = tokio::fs::File::open(&place).await.map_err(Error::io(&place))?;
                 stream(store, path, Reader::File(source, place), file, progress).await
             }
@@ -233,9 +245,11 @@ async fn stream(store: &Store, path: &Path, mut source: Reader, file: &File, pro
         let (hasher, first) = hashed(hasher, first).await?;
         unchanged(file, hasher, &source)?;
         progress.bytes(first.len() as u64);
-        return store.overwrite(path, first).await;
+        return store.put(path, first, Durable::Bytes).await;
     }
-    let mut upload = store.bounded(path, store.objects.put_multipart(path)).await?;
+    let mut options = PutMultipartOptions::default();
+    options.extensions.insert(Durable::Bytes);
+    let mut upload = store.bounded(path, store.objects.put_multipart_opts(path, options)).await?;
     let sent = async {
         let mut next = first;
         let mut under_way = FuturesUnordered::new();
@@ -270,6 +284,22 @@ async fn stream(store: &Store, path: &Path, mut source: Reader, file: &File, pro
     }
 }
 
+/// The bytes of a small local file, which still must be what was hashed.
+async fn whole(place: PathBuf, file: File) -> Result<Bytes> {
+    let read = move || {
+        let mut bytes = Vec::with_capacity(file.bytes as usize + 1);
+        let opened = std::fs::File::open(&place).map_err(Error::io(&place))?;
+        // One byte more tells that it grew.
+        opened.take(file.bytes + 1).read_to_end(&mut bytes).map_err(Error::io(&place))?;
+        if crate::digest::sha256(&bytes) == file.sha256 {
+            Ok(Bytes::from(bytes))
+        } else {
+            Err(changed(&place.display()))
+        }
+    };
+    tokio::task::spawn_blocking(read).await.map_err(|e| Error::io("reading")(std::io::Error::other(e)))?
+}
+
 /// Hashes a part where it does not hold up other work.
 async fn hashed(mut hasher: Sha256, part: Bytes) -> Result<(Sha256, Bytes)> {
     let work = move || {
@@ -284,5 +314,9 @@ fn unchanged(file: &File, hasher: Sha256, source: &Reader) -> Result<()> {
     if hex::encode(hasher.finalize()) == file.sha256 {
         return Ok(());
     }
-    Err(Error::refused(source.name(), "changed while it was uploaded; register a tree that nobody writes to"))
+    Err(changed(&source.name()))
+}
+
+fn changed(name: &dyn std::fmt::Display) -> Error {
+    Error::refused(name, "changed while it was uploaded; register a tree that nobody writes to")
 }
