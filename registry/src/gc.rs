@@ -15,12 +15,11 @@ mod mark;
 
 pub use mark::{Candidate, Tree};
 
-use crate::commit::{Step, create_once, json};
+use crate::commit::{Sealed, Step, create_once, json};
 use crate::manifest::MANIFEST;
 use crate::model::{Author, compose};
 use crate::retention::{Kept, kept};
 use crate::run::under;
-use crate::state::State;
 use crate::store::{JSON_BYTES_MAX, Planted, Store};
 use crate::{Digest, Error, ModelLog, Operation, Result, Timestamp, pin};
 use futures::{FutureExt, StreamExt, TryStreamExt};
@@ -57,6 +56,12 @@ pub struct Collection {
     pub in_use: BTreeSet<Digest>,
 }
 
+impl Collection {
+    fn author(&self) -> Author<'_> {
+        Author { actor: &self.actor, reason: &self.reason, time: self.time }
+    }
+}
+
 /// What a collection found and did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -75,41 +80,44 @@ impl ModelLog {
     /// Deletes what may go. See the head of this file for what makes that safe.
     pub async fn collect(&self, request: &Collection) -> Result<Collected> {
         let state = self.state().await?;
-        let found = self.survey(&state, request).await?;
-        let mut plans = self.plans_of_deletion().await?;
+        let trees = self.trees().await?;
+        // After the trees were listed: a pin is set before its tree appears.
+        let in_use = self.in_use(request).await?;
+        let found = candidates(&state, &trees, &in_use, request.time, request.grace);
+        let earlier = self.plans_of_deletion().await?;
         let plan = Plan { time: request.time, digests: found.iter().map(|it| it.digest.clone()).collect() };
-        plans.insert(request.time, plan.clone());
+        let mut plans: BTreeMap<Timestamp, &Plan> = earlier.iter().map(|(_, plan)| (plan.time, plan)).collect();
+        plans.insert(request.time, &plan);
         let (mut now, waiting) = due(found, &plans, request.time, request.grace);
         now.truncate(request.most);
-        let mut collected =
-            Collected { kept: kept(&state, &request.in_use, request.time), waiting, ..Collected::default() };
+        let mut collected = Collected { kept: kept(&state, &in_use, request.time), waiting, ..Collected::default() };
         collected.kept.retain(|_, reasons| !reasons.is_empty());
         if request.dry_run {
             collected.waiting.splice(0..0, now);
             return Ok(collected);
         }
-        if !plan.digests.is_empty() {
+        // An empty plan says that what an earlier one names was kept meanwhile: its grace begins anew.
+        if !plan.digests.is_empty() || !earlier.is_empty() {
             let name = format!("{:013}-{}.json", request.time.as_millisecond(), self.store.chance.transaction());
             create_once(&self.store, &self.gc_folder().join(name), &plan).await?;
         }
-        let condemned = self.condemn(&now, request).await?;
+        let condemned = self.condemn(&now, &in_use, request).await?;
         self.sweep(&condemned, request).await?;
-        self.forget_old_plans(request).await?;
-        collected.bytes_deleted = now.iter().filter(|it| condemned.contains(&it.digest)).map(|it| it.bytes).sum();
+        self.forget_old_plans(&earlier, request).await?;
+        now.retain(|it| condemned.contains(&it.digest));
+        collected.bytes_deleted = now.iter().map(|it| it.bytes).sum();
         collected.deleted = now;
         Ok(collected)
     }
 
-    /// What may go now, going by the log, the pins, unfinished runs and what is in the store.
-    async fn survey(&self, state: &State, request: &Collection) -> Result<Vec<Candidate>> {
-        let trees = self.trees().await?;
+    /// The digests that something relies on besides the log: what the caller knows of, unfinished runs and pins.
+    async fn in_use(&self, request: &Collection) -> Result<BTreeSet<Digest>> {
         let mut in_use = request.in_use.clone();
         in_use.extend(self.named_by_unfinished_runs().await?);
         if !self.store.planted(Planted::PinIgnored) {
-            // After the trees were listed: a pin is set before its tree appears.
             in_use.extend(pin::pinned(&self.store, &self.folder, request.time, !request.dry_run).await?);
         }
-        Ok(candidates(state, &trees, &in_use, request.time, request.grace))
+        Ok(in_use)
     }
 
     /// The trees that are in the store, finished or not.
@@ -145,13 +153,18 @@ impl ModelLog {
 
     /// Says in the log what is deleted, if it still may be, and gives the trees that must go now:
     /// these, and those of a collection that was stopped.
-    async fn condemn(&self, candidates: &[Candidate], request: &Collection) -> Result<BTreeSet<Digest>> {
-        let author = Author { actor: &request.actor, reason: &request.reason, time: request.time };
+    async fn condemn(
+        &self,
+        candidates: &[Candidate],
+        in_use: &BTreeSet<Digest>,
+        request: &Collection,
+    ) -> Result<BTreeSet<Digest>> {
+        let author = request.author();
         self.append(|head, next| {
             let before = head.map(|slot| self.entry(slot)).transpose()?;
             let time = author.not_before(before.as_deref());
             let mut state = before.map(|entry| entry.state.clone()).unwrap_or_default();
-            let kept = kept(&state, &request.in_use, request.time);
+            let kept = kept(&state, in_use, request.time);
             let free = |number: &u64| kept.get(number).is_some_and(BTreeSet::is_empty);
             let versions: Vec<u64> =
                 candidates.iter().flat_map(|it| it.versions.iter().copied()).filter(free).collect();
@@ -187,7 +200,7 @@ impl ModelLog {
             remove(&self.store, &self.versions().join(digest.directory())).await?;
             gone.push(digest.clone());
         }
-        let author = Author { actor: &request.actor, reason: &request.reason, time: request.time };
+        let author = request.author();
         self.append(|head, next| {
             let Some(before) = head.map(|slot| self.entry(slot)).transpose()? else {
                 return Ok(Step::Done(()));
@@ -216,32 +229,26 @@ impl ModelLog {
         self.folder.clone().join("gc")
     }
 
-    async fn plans_of_deletion(&self) -> Result<BTreeMap<Timestamp, Plan>> {
+    /// The plans of earlier collections.
+    async fn plans_of_deletion(&self) -> Result<Vec<(Path, Plan)>> {
         let mut paths = Vec::new();
         self.store.each(&self.gc_folder(), |object| paths.push(object.location)).await?;
-        let mut plans = BTreeMap::new();
+        let mut plans = Vec::new();
         for path in paths {
             let Some(bytes) = self.store.read(&path, JSON_BYTES_MAX).await? else { continue };
-            let sealed: crate::commit::Sealed<Plan> =
-                serde_json::from_slice(&bytes).map_err(|e| Error::corrupt(&path, e))?;
-            plans.insert(sealed.body.time, sealed.body);
+            let sealed: Sealed<Plan> = serde_json::from_slice(&bytes).map_err(|e| Error::corrupt(&path, e))?;
+            plans.push((path, sealed.body));
         }
         Ok(plans)
     }
 
     /// Removes plans that are older than the newest one of before the grace: they add nothing.
-    async fn forget_old_plans(&self, request: &Collection) -> Result<()> {
-        let mut paths = Vec::new();
-        self.store.each(&self.gc_folder(), |object| paths.push(object.location)).await?;
-        let age = |path: &Path| {
-            let milliseconds: i64 = path.filename()?.get(..13)?.parse().ok()?;
-            Some(request.time.duration_since(Timestamp::from_millisecond(milliseconds).ok()?).unsigned_abs())
-        };
-        let mut old: Vec<&Path> =
-            paths.iter().filter(|path| age(path).is_some_and(|age| age >= request.grace)).collect();
-        old.sort();
+    async fn forget_old_plans(&self, plans: &[(Path, Plan)], request: &Collection) -> Result<()> {
+        let before_grace = |plan: &Plan| request.time.duration_since(plan.time).unsigned_abs() >= request.grace;
+        let mut old: Vec<&(Path, Plan)> = plans.iter().filter(|(_, plan)| before_grace(plan)).collect();
+        old.sort_by_key(|(_, plan)| plan.time);
         old.pop();
-        for path in old {
+        for (path, _) in old {
             self.store.delete(path).await?;
         }
         Ok(())

@@ -15,6 +15,14 @@ use std::sync::Arc;
 /// How often a writer looks again at its files because trees were condemned meanwhile.
 const LOOKS_MAX: u32 = 5;
 
+/// Where a registration stands before anything is uploaded.
+enum Begun {
+    /// The run has registered before.
+    Registered(Box<Version>),
+    /// It may go on; this is the fence under which the upload begins.
+    Under(u64),
+}
+
 /// What became of a registration.
 enum Added {
     /// It is registered, by this entry or by an earlier one of the same run.
@@ -37,14 +45,12 @@ impl ModelLog {
         registration: Registration,
         progress: &Progress,
     ) -> Result<Version> {
-        registration.check()?;
-        let state = self.state().await?;
-        if let Some(version) = state.by_run(&registration.run) {
-            return Ok(version.clone());
-        }
-        self.room(&state)?;
+        let fence = match self.begin(&registration).await? {
+            Begun::Registered(version) => return Ok(*version),
+            Begun::Under(fence) => fence,
+        };
         let prepared = Prepared::folder(dir, &registration.kinds, &registration.provenance, progress).await?;
-        self.publish(&prepared, &registration, state.fence, progress).await
+        self.publish(&prepared, &registration, fence, progress).await
     }
 
     /// Registers a tree of another model or registry under the same digest. Where both are in one
@@ -56,20 +62,29 @@ impl ModelLog {
         registration: Registration,
         progress: &Progress,
     ) -> Result<Version> {
-        registration.check()?;
-        let state = self.state().await?;
-        if let Some(version) = state.by_run(&registration.run) {
-            return Ok(version.clone());
-        }
-        self.room(&state)?;
+        let fence = match self.begin(&registration).await? {
+            Begun::Registered(version) => return Ok(*version),
+            Begun::Under(fence) => fence,
+        };
         let (manifest, sealed) = fetch::manifest(&from.store, &from.versions(), digest).await?;
         let folder = from.versions().join(digest.directory());
         let prepared = Prepared::copied(manifest, sealed, digest.clone(), from.store.clone(), folder);
-        let version = self.publish(&prepared, &registration, state.fence, progress).await?;
+        let version = self.publish(&prepared, &registration, fence, progress).await?;
         if let Some(signature) = fetch::signature(&from.store, &from.versions(), digest).await? {
             self.store.overwrite(&self.signature_path(digest), signature).await?;
         }
         Ok(version)
+    }
+
+    /// Looks whether the run has registered before and whether there is room, before anything is hashed or sent.
+    async fn begin(&self, registration: &Registration) -> Result<Begun> {
+        registration.check()?;
+        let state = self.state().await?;
+        if let Some(version) = state.by_run(&registration.run) {
+            return Ok(Begun::Registered(Box::new(version.clone())));
+        }
+        self.room(&state)?;
+        Ok(Begun::Under(state.fence))
     }
 
     /// Sends a tree and registers it, under a pin. `fence` is the one that was seen before the first
@@ -160,7 +175,7 @@ impl ModelLog {
             verdicts: Vec::new(),
             hold: None,
             reigned: None,
-        })?;
+        });
         if let Some(alias) = &registration.alias {
             state.point(alias, Some(number), author.actor, time)?;
         }

@@ -108,26 +108,14 @@ mod tests {
     const DAY: i64 = 86_400;
 
     fn version(day: i64) -> Version {
-        Version {
-            number: 0,
-            digest: Digest::of(&day.to_le_bytes()),
-            run: format!("run-{day}"),
-            registered: Timestamp::from_second(day * DAY).unwrap(),
-            bytes: 1,
-            files: 1,
-            metrics: BTreeMap::new(),
-            labels: BTreeMap::new(),
-            verdicts: Vec::new(),
-            hold: None,
-            reigned: None,
-        }
+        Version::plain(Digest::of(&day.to_le_bytes()), Timestamp::from_second(day * DAY).unwrap())
     }
 
     /// Ten versions, one a day from day 0.
     fn state(rule: Option<Retention>) -> State {
         let mut state = State { retention: rule, ..State::default() };
         for day in 0..10 {
-            state.add(version(day)).unwrap();
+            state.add(version(day));
         }
         state
     }

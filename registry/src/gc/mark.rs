@@ -90,7 +90,7 @@ pub(super) fn candidates(
 /// `plans` holds this collection's own plan too.
 pub(super) fn due(
     candidates: Vec<Candidate>,
-    plans: &BTreeMap<Timestamp, Plan>,
+    plans: &BTreeMap<Timestamp, &Plan>,
     now: Timestamp,
     grace: Duration,
 ) -> (Vec<Candidate>, Vec<Candidate>) {
@@ -121,19 +121,7 @@ mod tests {
     }
 
     fn version(tree: &str) -> Version {
-        Version {
-            number: 0,
-            digest: digest(tree),
-            run: "r".to_owned(),
-            registered: day(0),
-            bytes: 1,
-            files: 1,
-            metrics: BTreeMap::new(),
-            labels: BTreeMap::new(),
-            verdicts: Vec::new(),
-            hold: None,
-            reigned: None,
-        }
+        Version::plain(digest(tree), day(0))
     }
 
     /// Versions 1 to 4 of trees a, b, a and c, of which the newest one is kept.
@@ -141,7 +129,7 @@ mod tests {
         let rule = Retention { versions: 1, days: 0, rollback_days: 0 };
         let mut state = State { retention: Some(rule), ..State::default() };
         for tree in ["a", "b", "a", "c"] {
-            state.add(version(tree)).unwrap();
+            state.add(version(tree));
         }
         state
     }
@@ -180,15 +168,15 @@ mod tests {
 
     #[test]
     fn nothing_goes_before_its_grace() {
-        let plan = |at: i64, named: &[&str]| {
-            (day(at), Plan { time: day(at), digests: named.iter().map(|name| digest(name)).collect() })
-        };
-        let plans = BTreeMap::from([
+        let plan =
+            |at: i64, named: &[&str]| Plan { time: day(at), digests: named.iter().map(|name| digest(name)).collect() };
+        let plans = [
             plan(90, &["a", "b", "x"]),
             plan(95, &["a", "x"]),
             plan(99, &["a", "b", "x"]),
             plan(102, &["a", "b", "x", "y"]),
-        ]);
+        ];
+        let plans = plans.iter().map(|plan| (plan.time, plan)).collect();
         let all = candidates(&state(), &trees(&["a", "b", "c", "x", "y"]), &BTreeSet::new(), day(102), DAY * 5);
         let (now, waiting) = due(all, &plans, day(102), DAY * 5);
         assert_eq!(names(&now), [("a", vec![1, 3])], "x is only two days old, b was kept on day 95");

@@ -62,7 +62,7 @@ fn states() -> impl Strategy<Value = State> {
         .prop_map(|(versions, aliases, retention, condemned)| {
             let mut state = State { retention, ..State::default() };
             for version in versions {
-                state.add(version).unwrap();
+                state.add(version);
             }
             let condemned: Vec<Digest> = condemned.into_iter().collect();
             state.condemn(&[2], &condemned, 7, Timestamp::UNIX_EPOCH);

@@ -78,6 +78,30 @@ async fn what_no_rule_keeps_goes_after_its_grace() {
 }
 
 #[tokio::test]
+async fn what_was_kept_meanwhile_waits_anew() {
+    let registry = Registry::open("memory://").await.unwrap();
+    let model = five(&registry).await;
+    let (day, week) = (86_400, Duration::from_secs(7 * 86_400));
+    let all = |to: Option<u64>| {
+        let model = model.clone();
+        async move {
+            for (alias, number) in [("two", 2), ("three", 3)] {
+                let (from, to) = (to.is_none().then_some(number), to.map(|_| number));
+                model.move_alias(alias, from, to, "ada", "", time(0)).await.unwrap();
+            }
+        }
+    };
+    assert_eq!(model.collect(&collection(time(0), week)).await.unwrap().waiting.len(), 2);
+    // Aliases keep both: a collection that finds nothing at all says so as well.
+    all(Some(0)).await;
+    assert!(model.collect(&collection(time(3 * day), week)).await.unwrap().waiting.is_empty());
+    all(None).await;
+    let again = model.collect(&collection(time(8 * day), week)).await.unwrap();
+    assert_eq!((again.deleted.len(), again.waiting.len()), (0, 2), "the grace began anew on day 8");
+    assert_eq!(deleted(&model.collect(&collection(time(15 * day), week)).await.unwrap()), [2, 3]);
+}
+
+#[tokio::test]
 async fn what_others_use_is_kept() {
     for (registry, _keep) in places().await {
         let model = five(&registry).await;
@@ -89,7 +113,9 @@ async fn what_others_use_is_kept() {
         run.create_plan(&serde_json::json!({"warmStart": state.versions[&3].digest})).await.unwrap();
         let request =
             Collection { in_use: registry.in_use("shop").await.unwrap(), ..collection(time(0), Duration::ZERO) };
-        assert!(model.collect(&request).await.unwrap().deleted.is_empty());
+        let collected = model.collect(&request).await.unwrap();
+        assert!(collected.deleted.is_empty());
+        assert_eq!([2, 3].map(|number| &collected.kept[&number]), [&BTreeSet::from([Kept::InUse]); 2], "and says why");
         run.finish(&"done").await.unwrap();
         assert_eq!(deleted(&model.collect(&request).await.unwrap()), [3]);
         endpoint.append_plan(2, &"over").await.unwrap();
