@@ -63,7 +63,7 @@ fn create_folders(folder: &FilePath, durable: Durable) -> io::Result<()> {
 }
 
 /// Syncs the names in a folder. Only Unix can open a folder for that.
-fn sync_folder(folder: &FilePath) -> io::Result<()> {
+pub(crate) fn sync_folder(folder: &FilePath) -> io::Result<()> {
     let folder = if folder.as_os_str().is_empty() { FilePath::new(".") } else { folder };
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }

@@ -35,7 +35,7 @@ struct Inner {
 /// What a registry is opened for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Access {
-    /// To read. Nothing is asked of the store but what is read, and nothing is created.
+    /// To read. Nothing is asked of the store but what is read.
     Read,
     /// To write; the store is asked whether it still keeps what was created.
     #[default]
@@ -57,19 +57,16 @@ impl Registry {
     /// Opens a registry to write, without options. A directory and memory become one when they are
     /// none; `memory://` is a new, empty one at every call.
     pub async fn open(url: &str) -> Result<Registry> {
-        Registry::open_with(url, &StoreOptions::new(), Access::Write).await
+        Registry::open_or_init(url, &StoreOptions::new()).await
     }
 
-    /// Opens a registry.
+    /// Opens a registry that is there. `memory://` always is; anything else is left alone when it is none.
     pub async fn open_with(url: &str, options: &StoreOptions, access: Access) -> Result<Registry> {
-        let place = match access {
-            Access::Read => Place::open_existing(url, options).await?,
-            Access::Write => Place::open(url, options).await?,
-        };
+        let place = Place::open_existing(url, options).await?;
         let path = place.root.clone().join(PASSPORT);
         let found = place.store.read(&path, JSON_BYTES_MAX).await.map_err(|e| explained(&place.url, e))?;
         let Some(bytes) = found else {
-            if place.own && (access == Access::Write || place.store.local.is_none()) {
+            if place.own && place.store.local.is_none() {
                 return Registry::found(place, None).await;
             }
             return Err(Error::NoRegistry { url: place.url });
@@ -112,17 +109,21 @@ impl Registry {
         Ok((Registry::found(place, kept).await?, report))
     }
 
-    /// Opens a registry to write, and makes the place one when it is none and may be.
+    /// Opens a registry to write, and makes the place one when it is none and may be. What a directory does is known, so
+    /// that only other stores are probed.
     pub async fn open_or_init(url: &str, options: &StoreOptions) -> Result<Registry> {
         match Registry::open_with(url, options, Access::Write).await {
-            Err(Error::NoRegistry { .. }) => Ok(Registry::init(url, options).await?.0),
+            Err(Error::NoRegistry { .. }) => match Place::open(url, options).await? {
+                place if place.own => Registry::found(place, None).await,
+                _ => Ok(Registry::init(url, options).await?.0),
+            },
             other => other,
         }
     }
 
     /// Tells what the store at this place does. It writes and removes a few objects under `_probe/`.
     pub async fn probe(url: &str, options: &StoreOptions) -> Result<Report> {
-        let place = Place::open(url, options).await?;
+        let place = Place::open_existing(url, options).await?;
         probe(&place.store, &place.root, &place.url).await.map_err(|e| explained(&place.url, e))
     }
 

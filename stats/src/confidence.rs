@@ -73,6 +73,14 @@ fn half_width(error: f64, n: f64, rho2: f64, alpha: f64, ln_bound: impl Fn(f64) 
     if half.is_nan() { f64::INFINITY } else { half }
 }
 
+/// Both ends of Wilson's score interval (1927) of a share `p` of `n`, at `z` standard errors:
+/// `(p + z²/2n ∓ z √(p(1−p)/n + z²/4n²)) / (1 + z²/n)`, within [0, 1].
+pub(crate) fn wilson_score(p: f64, n: f64, z: f64) -> (f64, f64) {
+    let (centre, half) = (p + z * z / (2.0 * n), z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt());
+    let scale = 1.0 + z * z / n;
+    (((centre - half) / scale).max(0.0), ((centre + half) / scale).min(1.0))
+}
+
 /// The standard normal quantile of `p`: ∓∞ at 0 and 1, NaN outside [0, 1].
 pub fn z_quantile(p: f64) -> f64 {
     if (0.0..=1.0).contains(&p) { Normal::standard().inverse_cdf(p) } else { f64::NAN }

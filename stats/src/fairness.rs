@@ -10,11 +10,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cells::Cells;
-use crate::confidence::z_quantile;
+use crate::confidence::{wilson_score, z_quantile};
 
 mod gate;
 
-pub use gate::{Change, FairnessRule, FairnessVerdict, GroupVerdict, Outcome, SegmentArms, judge};
+pub use gate::{Change, FairnessRule, FairnessVerdict, GroupVerdict, SegmentArms, judge};
 
 /// Users that a group needs by default to stand alone.
 pub const MINIMUM_USERS: u64 = 500;
@@ -165,13 +165,10 @@ pub fn wilson(successes: u64, n: u64, alpha: f64) -> Option<(f64, f64)> {
     wilson_at(successes.min(n) as f64 / n as f64, n as f64, alpha)
 }
 
-/// `(p + z²/2n ∓ z √(p(1−p)/n + z²/4n²)) / (1 + z²/n)` for a sample size that need not be whole.
+/// Wilson's interval for a sample size that need not be whole.
 fn wilson_at(p: f64, n: f64, alpha: f64) -> Option<(f64, f64)> {
     let valid = (0.0..=1.0).contains(&p) && n > 0.0 && alpha > 0.0 && alpha < 1.0;
-    let z = z_quantile(1.0 - alpha / 2.0);
-    let (centre, half) = (p + z * z / (2.0 * n), z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt());
-    let scale = 1.0 + z * z / n;
-    let (lower, upper) = (((centre - half) / scale).max(0.0), ((centre + half) / scale).min(1.0));
+    let (lower, upper) = wilson_score(p, n, z_quantile(1.0 - alpha / 2.0));
     (valid && lower <= upper).then_some((lower, upper))
 }
 

@@ -9,6 +9,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::confidence::wilson_score;
+
 /// The one-sided 99.9 % point of the normal distribution.
 const Z: f64 = 3.090_232_306_167_813_5;
 
@@ -173,11 +175,7 @@ fn wilson(count: u64, of: u64) -> (f64, f64) {
     if of == 0 {
         return (0.0, 1.0);
     }
-    let (n, p) = (of as f64, share(count, of).min(1.0));
-    let centre = p + Z * Z / (2.0 * n);
-    let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-    let scale = 1.0 + Z * Z / n;
-    (((centre - half) / scale).max(0.0), ((centre + half) / scale).min(1.0))
+    wilson_score(share(count, of).min(1.0), of as f64, Z)
 }
 
 impl QualityFinding {

@@ -1,7 +1,8 @@
 //! Drift statistics against scipy and statsmodels (`oracles/drift.py`). Runs where `FAIRWAY_ORACLES` names a Python that
 //! has them; see `oracles/requirements.txt`.
 
-use std::process::Command;
+#[path = "support/oracle.rs"]
+mod oracle;
 
 use fairway_stats::drift::{
     adjusted_p, benjamini_hochberg, chi_square, js_distance, kolmogorov_smirnov, ks_on_bins, mann_whitney, psi,
@@ -17,15 +18,7 @@ const LIMIT: f64 = 2e-4;
 const LIMIT_OF_FEW: f64 = 1e-2;
 
 fn cases() -> Option<Vec<Value>> {
-    let Some(python) = std::env::var_os("FAIRWAY_ORACLES") else {
-        assert!(std::env::var_os("FAIRWAY_REQUIRE_TOOLS").is_none(), "FAIRWAY_ORACLES is not set");
-        println!("SKIPPED: FAIRWAY_ORACLES is not set");
-        return None;
-    };
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/oracles/drift.py");
-    let output = Command::new(python).arg(script).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Some(String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+    oracle::run("drift.py", &[]).map(|output| oracle::parse(&output))
 }
 
 fn of<T: serde::de::DeserializeOwned>(value: &Value, key: &str) -> T {

@@ -1,7 +1,8 @@
 //! Fairness and diversity against fairlearn, statsmodels and scipy (`oracles/fairness.py`), when `FAIRWAY_ORACLES` names
 //! a Python that has them.
 
-use std::process::Command;
+#[path = "support/oracle.rs"]
+mod oracle;
 
 use fairway_stats::Cells;
 use fairway_stats::diversity::{miscalibration, topic_entropy, trend};
@@ -9,17 +10,8 @@ use fairway_stats::fairness::{Metric, Segment, Spread, by_group, holm, wilson};
 use serde_json::Value;
 
 /// The lines of the script, or none where it cannot run.
-fn oracle() -> Vec<Value> {
-    let Ok(python) = std::env::var("FAIRWAY_ORACLES") else {
-        let required = std::env::var("FAIRWAY_REQUIRE_TOOLS").is_ok_and(|v| v == "1");
-        assert!(!required, "FAIRWAY_ORACLES must name a Python with oracles/requirements.txt");
-        println!("SKIPPED oracle_fairness: FAIRWAY_ORACLES names no Python with oracles/requirements.txt");
-        return Vec::new();
-    };
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/oracles/fairness.py");
-    let output = Command::new(python).arg(script).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    output.stdout.split(|&b| b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect()
+fn cases() -> Vec<Value> {
+    oracle::run("fairness.py", &[]).map(|output| oracle::parse(&output)).unwrap_or_default()
 }
 
 fn numbers(value: &Value) -> Vec<f64> {
@@ -74,7 +66,7 @@ fn compare_means(inputs: &Value, expected: &Value) {
 
 #[test]
 fn agrees_with_fairlearn_statsmodels_and_scipy() {
-    for line in oracle() {
+    for line in cases() {
         let (inputs, expected) = (&line["inputs"], &line["expected"]);
         match line["case"].as_str().unwrap() {
             "labels" => compare_labels(inputs, expected),

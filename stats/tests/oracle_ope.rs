@@ -1,35 +1,27 @@
 //! Off-policy estimates and exploration against obp and scipy (`oracles/ope.py`), when `FAIRWAY_ORACLES` names a Python
 //! that has them; the random Open Bandit logs also need `FAIRWAY_GOLDEN`, the directory of `action_dist_bts_*.csv`.
 
-use std::process::Command;
+#[path = "support/oracle.rs"]
+mod oracle;
 
 use fairway_stats::bandit::{BetaArm, GaussianArm, best_of_beta, best_of_gaussian};
 use fairway_stats::ope::{Decision, OffPolicy, Prediction, Reason, Row, Screen, Weighting, assess, estimate};
 use serde_json::Value;
 
 /// The lines of the script, or none where it cannot run.
-fn oracle() -> Vec<Value> {
-    let required = std::env::var("FAIRWAY_REQUIRE_TOOLS").is_ok_and(|v| v == "1");
-    let skip = |why: &str| {
-        assert!(!required, "{why}");
-        println!("SKIPPED oracle_ope: {why}");
-        Vec::new()
-    };
-    let Ok(python) = std::env::var("FAIRWAY_ORACLES") else {
-        return skip("FAIRWAY_ORACLES names no Python with oracles/requirements-ope.txt");
-    };
-    let golden = std::env::var("FAIRWAY_GOLDEN").ok();
-    if golden.is_none() {
-        println!("SKIPPED oracle_ope: the random Open Bandit logs, FAIRWAY_GOLDEN names no directory");
+fn cases() -> Vec<Value> {
+    let golden: Vec<String> = std::env::var("FAIRWAY_GOLDEN").into_iter().collect();
+    if golden.is_empty() {
+        println!("SKIPPED: the random Open Bandit logs, FAIRWAY_GOLDEN names no directory");
     }
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/oracles/ope.py");
-    let output = Command::new(python).arg(script).args(golden).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    if errors.contains("No module named 'obp'") {
-        return skip("this Python has no obp: install oracles/requirements-ope.txt");
+    let Some(output) = oracle::run("ope.py", &golden) else {
+        return Vec::new();
+    };
+    if String::from_utf8_lossy(&output.stderr).contains("No module named 'obp'") {
+        oracle::skip("this Python has no obp: install oracles/requirements-ope.txt");
+        return Vec::new();
     }
-    assert!(output.status.success(), "{errors}");
-    output.stdout.split(|&b| b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect()
+    oracle::parse(&output)
 }
 
 fn numbers(value: &Value) -> Vec<f64> {
@@ -117,7 +109,7 @@ fn compare_open_bandit(inputs: &Value, expected: &Value) {
 #[test]
 fn agrees_with_obp_and_scipy() {
     let mut logs = Vec::new();
-    for line in oracle() {
+    for line in cases() {
         let (case, inputs, expected) = (line["case"].as_str().unwrap(), &line["inputs"], &line["expected"]);
         let arms = || inputs["arms"].as_array().unwrap().iter();
         let weights = match case {

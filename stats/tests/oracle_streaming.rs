@@ -3,7 +3,8 @@
 //! Runs where `FAIRWAY_ORACLES` names a Python with the versions of `oracles/requirements.txt`; elsewhere it says
 //! SKIPPED, or fails if `FAIRWAY_REQUIRE_TOOLS=1`. Closed forms agree to 1e-9, relative; alarms to the very value.
 
-use std::process::Command;
+#[path = "support/oracle.rs"]
+mod oracle;
 
 use fairway_stats::adwin::{Adwin, AdwinRule};
 use fairway_stats::c2st::{C2stRule, c2st};
@@ -14,18 +15,11 @@ use serde_json::Value;
 
 #[test]
 fn streaming_agrees_with_its_oracles() {
-    let Ok(python) = std::env::var("FAIRWAY_ORACLES") else {
-        assert_ne!(std::env::var("FAIRWAY_REQUIRE_TOOLS").as_deref(), Ok("1"), "set FAIRWAY_ORACLES to a Python");
-        println!("SKIPPED streaming oracles: FAIRWAY_ORACLES names no Python");
+    let Some(output) = oracle::run("streaming.py", &[]) else {
         return;
     };
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/oracles/streaming.py");
-    let output = Command::new(python).arg(script).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let lines = String::from_utf8(output.stdout).unwrap();
     let mut seen = std::collections::BTreeMap::<String, u32>::new();
-    for line in lines.lines() {
-        let case: Value = serde_json::from_str(line).unwrap();
+    for case in oracle::parse(&output) {
         let (name, inputs, expected) = (case["case"].as_str().unwrap(), &case["inputs"], &case["expected"]);
         *seen.entry(name.to_owned()).or_default() += 1;
         match name {

@@ -1,7 +1,8 @@
 //! Verdicts against scipy, statsmodels, ville and, where they are installed, savvi and gbstats (`oracles/verdicts.py`). Runs
 //! where `FAIRWAY_ORACLES` names a Python that has them; see `oracles/requirements.txt`.
 
-use std::process::Command;
+#[path = "support/oracle.rs"]
+mod oracle;
 
 use fairway_stats::confidence::{asymptotic_half_width, ln_e, ln_e_above, p_value, rho2_approximate, rho2_exact};
 use fairway_stats::effect::{Effect, Estimate, Scale, pseudo_outcome};
@@ -18,15 +19,7 @@ const CLOSED: f64 = 1e-9;
 const SEARCHED: f64 = 1e-7;
 
 fn cases() -> Option<Vec<Value>> {
-    let Some(python) = std::env::var_os("FAIRWAY_ORACLES") else {
-        assert!(std::env::var_os("FAIRWAY_REQUIRE_TOOLS").is_none(), "FAIRWAY_ORACLES is not set");
-        println!("SKIPPED: FAIRWAY_ORACLES is not set");
-        return None;
-    };
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/oracles/verdicts.py");
-    let output = Command::new(python).arg(script).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Some(String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+    oracle::run("verdicts.py", &[]).map(|output| oracle::parse(&output))
 }
 
 fn of<T: serde::de::DeserializeOwned>(value: &Value, key: &str) -> T {

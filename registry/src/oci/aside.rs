@@ -1,6 +1,7 @@
 //! Files and folders that are built beside their final name and renamed once they are whole, so
 //! that nothing half made ever has that name. What is not kept is removed.
 
+use crate::directory::sync_folder;
 use crate::{Error, Result};
 use std::fs;
 use std::io;
@@ -73,8 +74,7 @@ impl Drop for Aside {
 
 /// Makes the names in a folder last.
 pub(super) fn sync(folder: &Path) -> Result<()> {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    if cfg!(unix) { fs::File::open(folder).and_then(|f| f.sync_all()).map_err(Error::io(folder)) } else { Ok(()) }
+    sync_folder(folder).map_err(Error::io(folder))
 }
 
 fn absent(target: &Path) -> Result<()> {

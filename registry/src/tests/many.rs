@@ -168,6 +168,7 @@ async fn on_a_directory() {
     }
     let place = tempfile::tempdir().unwrap();
     let url = format!("file://{}", place.path().display());
+    Registry::open(&url).await.unwrap();
     soak(&url, StoreOptions::new(), "on_a_directory").await;
 }
 

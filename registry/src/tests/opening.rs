@@ -81,13 +81,15 @@ async fn a_store_that_checks_first_and_writes_afterwards_is_refused() {
 }
 
 #[tokio::test]
-async fn reading_creates_nothing() {
+async fn opening_creates_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (none, empty) = (folder.path().join("none"), folder.path().join("empty"));
     std::fs::create_dir(&empty).unwrap();
     for place in [&none, &empty] {
-        let opened = Registry::open_with(place.to_str().unwrap(), &StoreOptions::new(), Access::Read).await;
-        assert!(matches!(opened, Err(Error::NoRegistry { .. })), "{opened:?}");
+        for access in [Access::Read, Access::Write] {
+            let opened = Registry::open_with(place.to_str().unwrap(), &StoreOptions::new(), access).await;
+            assert!(matches!(opened, Err(Error::NoRegistry { .. })), "{opened:?}");
+        }
     }
     assert!(!none.exists() && std::fs::read_dir(&empty).unwrap().next().is_none());
 }

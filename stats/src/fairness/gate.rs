@@ -14,6 +14,7 @@ use super::{MINIMUM_USERS, Pooled, holm, pool};
 use crate::cells::Cells;
 use crate::confidence::{MINIMUM_CELLS, MINIMUM_UNITS, asymptotic_half_width, rho2_exact};
 use crate::fixed::Fixed;
+use crate::verdict::Outcome;
 
 /// What a canary may do to groups.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -79,18 +80,6 @@ pub struct Change {
     pub harmful: bool,
 }
 
-/// The outcome of the gate.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub enum Outcome {
-    /// At least one group surely is worse off than the margins allow.
-    Harmful,
-    /// All groups surely are within the margins.
-    NonInferior,
-    /// Neither yet.
-    Inconclusive,
-}
-
 /// What was found about one group.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct GroupVerdict {
@@ -109,7 +98,8 @@ pub struct GroupVerdict {
 /// What was found about all groups.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct FairnessVerdict {
-    /// The outcome.
+    /// Harmful: at least one group surely is worse off than the margins allow. Non-inferior: all groups surely are within
+    /// them. This gate never says better.
     pub outcome: Outcome,
     /// Each group, in the order given, then `other`.
     pub groups: Vec<GroupVerdict>,
@@ -255,7 +245,7 @@ impl FairnessVerdict {
             .max_by(|a, b| (a.3.estimate - a.2).total_cmp(&(b.3.estimate - b.2)));
         let answer = match self.outcome {
             Outcome::Harmful => "harmful",
-            Outcome::NonInferior => "no group is left behind",
+            Outcome::NonInferior | Outcome::Better => "no group is left behind",
             Outcome::Inconclusive => "cannot tell yet",
         };
         match worst {

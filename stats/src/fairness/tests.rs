@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::portable_stream::Stream;
+use crate::verdict::Outcome;
 
 #[track_caller]
 fn close(value: f64, expected: f64, tolerance: f64) {

@@ -2,11 +2,11 @@
 
 use anyhow::{Result, bail};
 use clap::Args;
-use fairway_registry::{Access, Registration};
+use fairway_registry::{Access, Registration, Registry};
 use serde_json::json;
 use std::collections::BTreeSet;
 
-use super::find::{Acting, model_to_fill, open, open_at, version};
+use super::find::{Acting, model_to_fill, open, version};
 use super::transfer::{Bar, interruptible};
 use crate::args::{AuthorArgument, ModelName, RegistryArgument, StoreOption, VersionName, options_of};
 use crate::exit::{Code, Invalid};
@@ -54,7 +54,7 @@ pub async fn run(copy: Copy) -> Result<Code> {
     let registry = open(&copy.registry, Access::Read).await?;
     let (from, version) = version(&registry, &copy.version).await?;
     let target = match &copy.to_registry {
-        Some(url) => open_at(url, &options_of(&copy.to_store_options)?, Access::Write).await?,
+        Some(url) => Registry::open_with(url, &options_of(&copy.to_store_options)?, Access::Write).await?,
         None => open(&copy.registry, Access::Write).await?,
     };
     let same = ModelName { namespace: Some(from.namespace.clone()), name: from.name.clone() };

@@ -1,9 +1,7 @@
 //! Finds the registry, the model and the version that people name, and says who acts and when.
 
-use std::path::PathBuf;
-
 use anyhow::{Result, bail};
-use fairway_registry::{Access, Author, Error, ModelLog, Reference, Registry, StoreOptions, Timestamp, Version};
+use fairway_registry::{Access, Author, Error, ModelLog, Reference, Registry, Timestamp, Version};
 
 use crate::args::{AuthorArgument, ModelName, RegistryArgument, VersionName};
 use crate::commands::state::StateFolder;
@@ -34,10 +32,7 @@ impl Model {
 /// There is none, or its store lets nobody in.
 pub async fn open(argument: &RegistryArgument, access: Access) -> Result<Registry> {
     let options = argument.state.store.options()?;
-    match &argument.registry {
-        Some(url) => open_at(url, &options, access).await,
-        None => Ok(Registry::open_with(&url_of_state(argument)?, &options, access).await?),
-    }
+    Ok(Registry::open_with(&url(argument)?, &options, access).await?)
 }
 
 /// The URL that was named, or that of the state folder.
@@ -54,26 +49,6 @@ fn url_of_state(argument: &RegistryArgument) -> Result<String> {
         Err(error) if argument.state.state.is_some() => Err(error),
         Err(error) => bail!(Invalid(format!("which registry? name it with --registry URL ({error})"))),
     }
-}
-
-/// Opens the registry at a place. A folder that is none is left alone: only `init` and `up` make registries.
-///
-/// # Errors
-/// There is none, or its store lets nobody in.
-pub async fn open_at(url: &str, options: &StoreOptions, access: Access) -> Result<Registry> {
-    if folder_of(url).is_some_and(|folder| !folder.join("registry.json").is_file()) {
-        return Err(Error::NoRegistry { url: url.to_owned() }.into());
-    }
-    Ok(Registry::open_with(url, options, access).await?)
-}
-
-/// The local folder that a URL names, if it names one.
-pub fn folder_of(url: &str) -> Option<PathBuf> {
-    if !url.contains("://") && !url.starts_with("file:") {
-        return Some(PathBuf::from(url));
-    }
-    let url = reqwest::Url::parse(url).ok().filter(|url| url.scheme() == "file")?;
-    url.to_file_path().ok()
 }
 
 /// The model of this name, or the only one.

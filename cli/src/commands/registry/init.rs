@@ -5,7 +5,6 @@ use clap::Args;
 use fairway_registry::{Access, Registry};
 use serde_json::json;
 
-use super::find::folder_of;
 use super::probe;
 use crate::args::StoreArgument;
 use crate::exit::Code;
@@ -38,10 +37,7 @@ pub struct Init {
 /// The store may not hold one, or lets nobody in.
 pub async fn run(init: Init) -> Result<Code> {
     let options = init.store.options()?;
-    let was_there = match folder_of(&init.url) {
-        Some(folder) => folder.join("registry.json").is_file(),
-        None => Registry::open_with(&init.url, &options, Access::Read).await.is_ok(),
-    };
+    let was_there = Registry::open_with(&init.url, &options, Access::Read).await.is_ok();
     let (registry, report) = Registry::init(&init.url, &options).await?;
     let value = json!({"url": registry.url(), "created": !was_there, "report": report});
     init.output.print(&value, |_| {

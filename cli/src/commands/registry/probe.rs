@@ -1,13 +1,13 @@
 //! `fairway registry probe`: finds out what a store really does.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use fairway_registry::{Registry, Report};
 use serde_json::json;
 
-use super::find::{folder_of, url};
+use super::find::url;
 use crate::args::RegistryArgument;
-use crate::exit::{Code, Invalid};
+use crate::exit::Code;
 use crate::output::table;
 
 /// Find out whether a store can hold a registry
@@ -31,9 +31,6 @@ pub struct Probe {
 /// The store cannot be written to at all.
 pub async fn run(probe: Probe) -> Result<Code> {
     let place = probe.url.map_or_else(|| url(&probe.registry), Ok)?;
-    if let Some(folder) = folder_of(&place).filter(|folder| !folder.is_dir()) {
-        bail!(Invalid(format!("there is no folder {}: `fairway registry init` makes one", folder.display())));
-    }
     let report = Registry::probe(&place, &probe.registry.state.store.options()?).await?;
     let refusal = report.refusal();
     let value = json!({"usable": refusal.is_none(), "refusal": refusal, "report": report});
