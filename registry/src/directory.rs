@@ -85,14 +85,17 @@ fn write_synced(path: &FilePath, payload: &PutPayload, create: bool, durable: Du
     let mut staged = path.as_os_str().to_owned();
     staged.push(format!("#{}", rand::random::<u64>()));
     let staged = PathBuf::from(staged);
+    // A new manifest is synced under its name, together with the names beside it, which spares the disk a round: until
+    // all is answered for, no version names the tree, and whoever writes it again does not go by a manifest.
+    let named_first = durable == Durable::Tree && !path.exists();
     let placed = (|| {
         let mut file = OpenOptions::new().write(true).create_new(true).open(&staged)?;
         payload.iter().try_for_each(|part| file.write_all(part))?;
-        if durable != Durable::Nothing {
+        if durable != Durable::Nothing && !named_first {
             file.sync_all()?;
         }
-        drop(file);
-        if create { fs::hard_link(&staged, path) } else { fs::rename(&staged, path) }
+        if create { fs::hard_link(&staged, path) } else { fs::rename(&staged, path) }?;
+        if named_first { file.sync_all() } else { Ok(()) }
     })();
     if create || placed.is_err() {
         // Best effort: a leftover is passed over by every reader.

@@ -176,7 +176,7 @@ async fn holds(folder: &FilePath, digest: &Digest) -> bool {
     let check = move || {
         let bytes = std::fs::read(folder.join(MANIFEST)).ok()?;
         let manifest = Manifest::open(&bytes, &digest, MANIFEST).ok()?;
-        let mut found = scan(&folder, &Check::Compared, &Progress::default()).ok()?;
+        let mut found = scan(&folder, &Check::Compared, &Progress::default()).ok()?.files;
         found.retain(|file| file.path != MANIFEST && file.path != SIGNATURE);
         Some(found == manifest.files)
     };

@@ -1,23 +1,26 @@
-//! Reads a local tree: which files it has and their hashes, several files at once.
+//! Reads a local tree: which files it has and their hashes, several files at once, and the bytes of the small ones.
 //! It blocks; callers move it off the runtime. Which files may enter is in `kinds.rs`.
 
 use crate::kinds::{self, Content};
 use crate::manifest::{FILES_MAX, File, TREE_BYTES_MAX};
 use crate::progress::Progress;
 use crate::{Error, Result, names};
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 const CHUNK_BYTES: usize = 1 << 20;
 /// Files that are hashed at once.
 const HASHES_AT_ONCE: usize = 4;
 /// So many bytes are worth a thread.
 const THREAD_BYTES_MIN: u64 = 4 << 20;
+/// So many bytes of a tree that enters are kept, so that small files are not read twice.
+const KEPT_BYTES_MAX: u64 = 4 << 20;
 
 /// What a scan refuses.
 pub(crate) enum Check<'a> {
@@ -27,9 +30,19 @@ pub(crate) enum Check<'a> {
     Entering(&'a BTreeSet<String>),
 }
 
-/// Every file below `root`, sorted by path, with size and sha-256.
-pub(crate) fn scan(root: &Path, check: &Check<'_>, progress: &Progress) -> Result<Vec<File>> {
+/// A tree as it was read.
+#[derive(Debug, Default)]
+pub(crate) struct Scanned {
+    /// Every file, sorted by path, with size and sha-256.
+    pub files: Vec<File>,
+    /// The very bytes that were hashed, of the small files of a tree that enters.
+    pub kept: BTreeMap<String, Bytes>,
+}
+
+/// Reads every file below `root`.
+pub(crate) fn scan(root: &Path, check: &Check<'_>, progress: &Progress) -> Result<Scanned> {
     let mut files = found(root)?;
+    let room = AtomicU64::new(if matches!(check, Check::Entering(_)) { KEPT_BYTES_MAX } else { 0 });
     if let Check::Entering(declared) = check {
         for file in &files {
             if let Some(reason) = kinds::undeclared(&file.path, declared) {
@@ -43,7 +56,7 @@ pub(crate) fn scan(root: &Path, check: &Check<'_>, progress: &Progress) -> Resul
     let hashes = Mutex::new(vec![None; files.len()]);
     let work = || {
         while let Some((index, file)) = files.iter().enumerate().nth(next.fetch_add(1, Ordering::Relaxed)) {
-            match hash(root, file, check, progress) {
+            match hash(root, file, check, &room, progress) {
                 Ok(hashed) => locked(&hashes)[index] = Some(hashed),
                 Err(error) => {
                     locked(&failed).get_or_insert(error);
@@ -65,10 +78,13 @@ pub(crate) fn scan(root: &Path, check: &Check<'_>, progress: &Progress) -> Resul
         return Err(error);
     }
     let hashes = std::mem::take(&mut *locked(&hashes));
-    for (file, hashed) in files.iter_mut().zip(hashes) {
-        *file = hashed.ok_or_else(|| Error::refused(&file.path, "was not read"))?;
+    let mut scanned = Scanned::default();
+    for (file, hashed) in files.into_iter().zip(hashes) {
+        let (file, bytes) = hashed.ok_or_else(|| Error::refused(&file.path, "was not read"))?;
+        scanned.kept.extend(bytes.map(|bytes| (file.path.clone(), bytes)));
+        scanned.files.push(file);
     }
-    Ok(files)
+    Ok(scanned)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -110,13 +126,22 @@ fn found(root: &Path) -> Result<Vec<File>> {
     Ok(files)
 }
 
-fn hash(root: &Path, file: &File, check: &Check<'_>, progress: &Progress) -> Result<File> {
+/// Hashes a file, and keeps its bytes if there is room for them.
+fn hash(
+    root: &Path,
+    file: &File,
+    check: &Check<'_>,
+    room: &AtomicU64,
+    progress: &Progress,
+) -> Result<(File, Option<Bytes>)> {
     let place = root.join(&file.path);
     let mut source = fs::File::open(&place).map_err(Error::io(&place))?;
     let mut hasher = Sha256::new();
     let mut bytes = 0_u64;
-    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut chunk = vec![0; CHUNK_BYTES.min(usize::try_from(file.bytes).unwrap_or(CHUNK_BYTES) + 1)];
     let mut content = Content::default();
+    let fits = room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(file.bytes)).is_ok();
+    let mut kept = fits.then(Vec::new);
     loop {
         let count = source.read(&mut chunk).map_err(Error::io(&place))?;
         if count == 0 {
@@ -125,6 +150,11 @@ fn hash(root: &Path, file: &File, check: &Check<'_>, progress: &Progress) -> Res
         content.see(&chunk[..count]);
         hasher.update(&chunk[..count]);
         bytes += count as u64;
+        // One that grew meanwhile has no room.
+        kept = kept.filter(|_| bytes <= file.bytes);
+        if let Some(kept) = &mut kept {
+            kept.extend_from_slice(&chunk[..count]);
+        }
         progress.bytes(count as u64);
         if bytes > TREE_BYTES_MAX {
             return Err(Error::refused(&file.path, "grows while it is read"));
@@ -133,7 +163,8 @@ fn hash(root: &Path, file: &File, check: &Check<'_>, progress: &Progress) -> Res
     if let (Check::Entering(_), Some(reason)) = (check, content.refused(&file.path)) {
         return Err(Error::refused(&file.path, reason));
     }
-    Ok(File { path: file.path.clone(), bytes, sha256: hex::encode(hasher.finalize()) })
+    let file = File { path: file.path.clone(), bytes, sha256: hex::encode(hasher.finalize()) };
+    Ok((file, kept.map(Bytes::from)))
 }
 
 #[cfg(test)]
@@ -151,7 +182,20 @@ mod tests {
     }
 
     fn entering(root: &tempfile::TempDir) -> Result<Vec<File>> {
-        scan(root.path(), &Check::Entering(&BTreeSet::new()), &Progress::default())
+        scan(root.path(), &Check::Entering(&BTreeSet::new()), &Progress::default()).map(|scanned| scanned.files)
+    }
+
+    #[test]
+    fn small_files_that_enter_are_kept_as_long_as_there_is_room() {
+        let big = vec![7; KEPT_BYTES_MAX as usize - 2];
+        let root = tree(&[("a.txt", b"xyz"), ("b.txt", &big), ("c.txt", b"zyx"), ("d.txt", b"")]);
+        let kept = scan(root.path(), &Check::Entering(&BTreeSet::new()), &Progress::default()).unwrap().kept;
+        let shown = |kept: &BTreeMap<String, Bytes>| kept.iter().map(|(k, v)| (k.clone(), v.len())).collect::<Vec<_>>();
+        let total: usize = kept.values().map(Bytes::len).sum();
+        assert!(total as u64 <= KEPT_BYTES_MAX && kept.contains_key("d.txt"), "{:?}", shown(&kept));
+        assert!(!(kept.contains_key("a.txt") && kept.contains_key("b.txt")), "{:?}", shown(&kept));
+        assert!(kept.get("a.txt").is_none_or(|bytes| *bytes == b"xyz"[..]));
+        assert!(scan(root.path(), &Check::Compared, &Progress::default()).unwrap().kept.values().all(Bytes::is_empty));
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl ModelLog {
 pub fn verify_folder(folder: &Path, signature: &Path, trusted: &[PublicKey]) -> Result<Verified> {
     let bundle = std::fs::read(signature).map_err(Error::io(signature))?;
     let own = signature.strip_prefix(folder).ok().and_then(Path::to_str).unwrap_or(SIGNATURE);
-    let files = scan(folder, &Check::Compared, &Progress::default())?;
+    let files = scan(folder, &Check::Compared, &Progress::default())?.files;
     let files = files.into_iter().filter(|file| file.path != own);
     let resources: Vec<Resource> = files.map(|file| Resource { name: file.path, sha256: file.sha256 }).collect();
     sign::verify(&bundle, &resources, trusted)

@@ -7,7 +7,7 @@
 use crate::manifest::{File, MANIFEST, Manifest, PROVENANCE, SIGNATURE};
 use crate::progress::Progress;
 use crate::run::under;
-use crate::scan::{Check, scan};
+use crate::scan::{Check, Scanned, scan};
 use crate::store::{Durable, Planted, Store};
 use crate::{Digest, Error, Result};
 use bytes::{Bytes, BytesMut};
@@ -35,9 +35,6 @@ const SMALL_AT_ONCE: usize = 8;
 pub(crate) enum Source {
     /// A local folder.
     Folder(PathBuf),
-    /// Memory: the trees of the simulation.
-    #[cfg(test)]
-    Memory(BTreeMap<String, Bytes>),
     /// A tree in a store; the same store copies it by itself.
     Tree(Store, Path),
 }
@@ -50,9 +47,10 @@ pub(crate) struct Prepared {
     /// Its files.
     pub manifest: Manifest,
     sealed: Bytes,
+    /// Files that are in memory already: what the registry writes itself, and small ones since they were hashed.
+    at_hand: BTreeMap<String, Bytes>,
+    /// Where the others come from.
     source: Source,
-    /// `provenance.json`, unless the source has it.
-    provenance: Option<Bytes>,
 }
 
 impl Prepared {
@@ -66,21 +64,22 @@ impl Prepared {
         let (place, declared, meter) = (root.to_path_buf(), declared.clone(), progress.clone());
         let work = move || scan(&place, &Check::Entering(&declared), &meter);
         let scanned = tokio::task::spawn_blocking(work).await;
-        let files = scanned.map_err(|e| Error::io(root)(std::io::Error::other(e)))??;
-        if files.is_empty() {
+        let scanned = scanned.map_err(|e| Error::io(root)(std::io::Error::other(e)))??;
+        if scanned.files.is_empty() {
             return Err(Error::refused(root.display(), "has no files"));
         }
-        Prepared::with_provenance(files, Source::Folder(root.to_path_buf()), provenance)
+        Prepared::with_provenance(scanned, Source::Folder(root.to_path_buf()), provenance)
     }
 
     /// A tree in memory.
     #[cfg(test)]
-    pub fn memory(files: BTreeMap<String, Bytes>, provenance: &serde_json::Value) -> Result<Prepared> {
-        let described = files.iter().map(|(path, bytes)| described(path, bytes)).collect();
-        Prepared::with_provenance(described, Source::Memory(files), provenance)
+    pub fn memory(kept: BTreeMap<String, Bytes>, provenance: &serde_json::Value) -> Result<Prepared> {
+        let files = kept.iter().map(|(path, bytes)| described(path, bytes)).collect();
+        Prepared::with_provenance(Scanned { files, kept }, Source::Folder(PathBuf::new()), provenance)
     }
 
-    fn with_provenance(mut files: Vec<File>, source: Source, provenance: &serde_json::Value) -> Result<Prepared> {
+    fn with_provenance(scanned: Scanned, source: Source, provenance: &serde_json::Value) -> Result<Prepared> {
+        let Scanned { mut files, kept: mut at_hand } = scanned;
         for reserved in [MANIFEST, PROVENANCE, SIGNATURE] {
             if files.iter().any(|file| file.path == reserved) {
                 return Err(Error::refused(reserved, "the registry writes this name itself; rename the file"));
@@ -88,14 +87,15 @@ impl Prepared {
         }
         let provenance = crate::commit::json(&Path::from(PROVENANCE), provenance)?;
         files.push(described(PROVENANCE, &provenance));
+        at_hand.insert(PROVENANCE.to_owned(), provenance);
         let manifest = Manifest::new(files)?;
         let (sealed, digest) = manifest.seal()?;
-        Ok(Prepared { digest, manifest, sealed, source, provenance: Some(provenance) })
+        Ok(Prepared { digest, manifest, sealed, at_hand, source })
     }
 
     /// A tree of another model or registry, as it is.
     pub fn copied(manifest: Manifest, sealed: Bytes, digest: Digest, from: Store, folder: Path) -> Prepared {
-        Prepared { digest, manifest, sealed, source: Source::Tree(from, folder), provenance: None }
+        Prepared { digest, manifest, sealed, at_hand: BTreeMap::new(), source: Source::Tree(from, folder) }
     }
 
     /// Sends what is not there yet, and looks that everything arrived. Repeating it is harmless.
@@ -141,9 +141,10 @@ impl Prepared {
     }
 
     async fn send_file(&self, store: &Store, path: &Path, file: &File, progress: &Progress) -> Result<()> {
-        if let (PROVENANCE, Some(bytes)) = (file.path.as_str(), &self.provenance) {
+        if let Some(bytes) = self.at_hand.get(&file.path) {
+            store.put(path, bytes.clone(), Durable::Bytes).await?;
             progress.bytes(file.bytes);
-            return store.put(path, bytes.clone(), Durable::Bytes).await;
+            return Ok(());
         }
         match &self.source {
             Source::Folder(root) => {
@@ -156,12 +157,6 @@ impl Prepared {
                 }
                 let source = tokio::fs::File::open(&place).await.map_err(Error::io(&place))?;
                 stream(store, path, Reader::File(source, place), file, progress).await
-            }
-            #[cfg(test)]
-            Source::Memory(files) => {
-                let bytes = files.get(&file.path).cloned().ok_or_else(|| Error::NotFound(file.path.clone()))?;
-                progress.bytes(file.bytes);
-                store.overwrite(path, bytes).await
             }
             Source::Tree(from, folder) => {
                 let origin = under(folder, &file.path);

@@ -21,10 +21,12 @@ pub(super) fn conditions(
         Some(stable) => {
             all.push(condition("Ready", true, Reason::new("Serving", format!("version {} serves", stable.version))))
         }
+        // What keeps a first version from serving is what people look for here.
         None => all.push(condition(
             "Ready",
             false,
-            Reason::new("NoVersion", "the baseline serves until a first version passes"),
+            last(&["Barred", "BlockedByFailedLoad", "Loading"])
+                .unwrap_or_else(|| Reason::new("NoVersion", "the baseline serves until a first version passes")),
         )),
     }
     if let Some(rollout) = &status.rollout {
