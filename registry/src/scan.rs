@@ -41,7 +41,7 @@ pub(crate) struct Scanned {
 
 /// Reads every file below `root`.
 pub(crate) fn scan(root: &Path, check: &Check<'_>, progress: &Progress) -> Result<Scanned> {
-    let mut files = found(root)?;
+    let files = found(root)?;
     let room = AtomicU64::new(if matches!(check, Check::Entering(_)) { KEPT_BYTES_MAX } else { 0 });
     if let Check::Entering(declared) = check {
         for file in &files {
