@@ -82,6 +82,13 @@ fn sync_folders(folder: &FilePath) -> io::Result<()> {
 fn write_synced(path: &FilePath, payload: &PutPayload, create: bool, durable: Durable) -> io::Result<()> {
     let folder = path.parent().ok_or_else(|| io::Error::other("has no parent folder"))?;
     create_folders(folder, durable)?;
+    if durable == Durable::Advice && !create {
+        // In place: whoever reads half of it takes no advice.
+        return payload
+            .iter()
+            .try_fold(File::create(path)?, |mut file, part| file.write_all(part).map(|()| file))
+            .map(drop);
+    }
     let mut staged = path.as_os_str().to_owned();
     staged.push(format!("#{}", rand::random::<u64>()));
     let staged = PathBuf::from(staged);
@@ -103,7 +110,7 @@ fn write_synced(path: &FilePath, payload: &PutPayload, create: bool, durable: Du
     }
     placed?;
     match durable {
-        Durable::Nothing | Durable::Bytes => Ok(()),
+        Durable::Nothing | Durable::Advice | Durable::Bytes => Ok(()),
         Durable::Name => sync_folder(folder),
         Durable::Tree => sync_folders(folder).and_then(|()| folder.parent().map_or(Ok(()), sync_folder)),
     }

@@ -205,7 +205,7 @@ impl Log {
     pub async fn leave_hint(&self, seq: u64) {
         let path = self.hint_path();
         let written = match json(&path, &Hint { seq }) {
-            Ok(body) => self.store.put(&path, body, Durable::Nothing).await,
+            Ok(body) => self.store.put(&path, body, Durable::Advice).await,
             Err(error) => Err(error),
         };
         if let Err(error) = written {

@@ -9,6 +9,7 @@ use crate::state::{State, VERSIONS_MAX, Version};
 use crate::store::Planted;
 use crate::upload::Prepared;
 use crate::{Digest, Error, ModelLog, Operation, Registration, Result, Timestamp, fetch};
+use std::collections::BTreeMap;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
@@ -87,7 +88,7 @@ impl ModelLog {
         Ok(Begun::Under(state.fence))
     }
 
-    /// Sends a tree and registers it, under a pin. `fence` is the one that was seen before the first
+    /// Sends a tree and registers it, under a pin where that takes a while. `fence` is the one that was seen before the first
     /// byte goes out: if another one is found at the commit, trees were condemned since, and what
     /// was there may be gone.
     pub(crate) async fn publish(
@@ -97,17 +98,23 @@ impl ModelLog {
         fence: u64,
         progress: &Progress,
     ) -> Result<Version> {
+        let there = prepared.there(&self.store, &self.versions()).await?;
+        // A new and small tree is younger than any grace when it is registered: nobody takes it for an abandoned one.
+        if there.is_empty() && !prepared.is_large() {
+            let (version, seq) = self.send_and_add(prepared, registration, fence, there, progress).await?;
+            self.hint(seq).await;
+            return Ok(version);
+        }
         let (run, actor) = (&registration.run, &registration.actor);
         let pin = Pin::set(&self.store, &self.folder, &prepared.digest, run, actor, registration.time).await?;
-        let published = pin.hold(&self.store, self.send_and_add(prepared, registration, fence, progress)).await;
-        match published {
+        // What was there before the pin may have gone meanwhile.
+        let sent = async {
+            let there = prepared.there(&self.store, &self.versions()).await?;
+            self.send_and_add(prepared, registration, fence, there, progress).await
+        };
+        match pin.hold(&self.store, sent).await {
             Ok((version, seq)) => {
-                let hint = async {
-                    if let Some(seq) = seq {
-                        self.log.leave_hint(seq).await
-                    }
-                };
-                futures::future::join(hint, pin.release(&self.store)).await;
+                futures::future::join(self.hint(seq), pin.release(&self.store)).await;
                 Ok(version)
             }
             Err(error) => {
@@ -117,21 +124,31 @@ impl ModelLog {
         }
     }
 
+    async fn hint(&self, seq: Option<u64>) {
+        if let Some(seq) = seq {
+            self.log.leave_hint(seq).await;
+        }
+    }
+
     async fn send_and_add(
         &self,
         prepared: &Prepared,
         registration: &Registration,
         mut fence: u64,
+        mut there: BTreeMap<String, u64>,
         progress: &Progress,
     ) -> Result<(Version, Option<u64>)> {
         let author = Author { actor: &registration.actor, reason: &registration.reason, time: registration.time };
         for _ in 0..LOOKS_MAX {
-            prepared.send(&self.store, &self.versions(), progress).await?;
+            prepared.send(&self.store, &self.versions(), &there, progress).await?;
             let add =
                 |head: Option<&Slot>, next: Next<'_>| self.add(head, next, &author, prepared, registration, fence);
             match self.log.commit(add).await? {
                 Added::Version(version, seq) => return Ok((*version, seq)),
-                Added::LookAgain(found) => fence = found,
+                Added::LookAgain(found) => {
+                    fence = found;
+                    there = prepared.there(&self.store, &self.versions()).await?;
+                }
             }
         }
         Err(Error::Contended { path: self.folder.to_string(), tries: LOOKS_MAX })

@@ -69,8 +69,10 @@ pub(crate) enum Durable {
     Bytes,
     /// A manifest: its bytes and name, and the names of everything in its folder.
     Tree,
-    /// Nothing: it is advice.
+    /// Nothing.
     Nothing,
+    /// Nothing, and readers bear half of it: it is advice.
+    Advice,
 }
 
 /// Mistakes that tests make on purpose, to see that the simulation finds them.

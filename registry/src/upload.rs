@@ -98,10 +98,25 @@ impl Prepared {
         Prepared { digest, manifest, sealed, at_hand: BTreeMap::new(), source: Source::Tree(from, folder) }
     }
 
+    /// What is there of it already: sizes by path. Nothing, unless a tree of this digest was begun or finished before.
+    pub async fn there(&self, store: &Store, versions: &Path) -> Result<BTreeMap<String, u64>> {
+        sizes(store, &versions.clone().join(self.digest.directory())).await
+    }
+
+    /// Whether sending it takes a while.
+    pub fn is_large(&self) -> bool {
+        self.manifest.bytes() >= PART_BYTES as u64
+    }
+
     /// Sends what is not there yet, and looks that everything arrived. Repeating it is harmless.
-    pub async fn send(&self, store: &Store, versions: &Path, progress: &Progress) -> Result<()> {
+    pub async fn send(
+        &self,
+        store: &Store,
+        versions: &Path,
+        there: &BTreeMap<String, u64>,
+        progress: &Progress,
+    ) -> Result<()> {
         let folder = versions.clone().join(self.digest.directory());
-        let there = sizes(store, &folder).await?;
         let missing: Vec<&File> =
             self.manifest.files.iter().filter(|file| there.get(&file.path) != Some(&file.bytes)).collect();
         progress.stage("upload", self.manifest.bytes());

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+/// So old a tree without a version is at least when it goes, whatever the grace: a small one is uploaded without a pin.
+const ON_ITS_WAY: Duration = Duration::from_secs(3_600);
+
 /// A tree in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tree {
@@ -79,8 +82,8 @@ pub(super) fn candidates(
         digest: tree.digest.clone(),
         versions: Vec::new(),
         bytes: tree.bytes,
-        // What was never registered must also be old: an upload may have begun again.
-        due: after(tree.newest, grace),
+        // What was never registered must also be old: it may be on its way, and an upload may have begun again.
+        due: after(tree.newest, grace.max(ON_ITS_WAY)),
     });
     versions.chain(orphans).collect()
 }

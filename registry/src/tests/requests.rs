@@ -84,7 +84,7 @@ fn opened(objects: &Arc<Counted>, listing: Listing) -> ModelLog {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_registration_takes_four_requests_besides_its_files() {
+async fn a_registration_takes_three_requests_besides_its_files() {
     let objects = Arc::new(Counted::default());
     let model = opened(&objects, Listing::Ordered);
     model.register(tree("a").path(), registration("run-1")).await.unwrap();
@@ -96,10 +96,10 @@ async fn a_registration_takes_four_requests_besides_its_files() {
     model.register(source.path(), again).await.unwrap();
     let requests = objects.take();
     let own: Vec<&String> = requests.iter().filter(|it| !it.contains("/versions/") && *it != "delete").collect();
-    // The newest entry, the pin, the entry; then the hint, while the pin is taken away.
-    assert_eq!(own.len(), 4, "{own:#?}");
+    // The newest entry, the entry, the hint. What is new and small takes no pin.
+    assert_eq!(own.len(), 3, "{own:#?}");
     // Three files at once, and the manifest after them.
-    assert_eq!(began.elapsed().as_secs(), 4 + 2, "{requests:#?}");
+    assert_eq!(began.elapsed().as_secs(), 3 + 2, "{requests:#?}");
 }
 
 #[tokio::test(start_paused = true)]
