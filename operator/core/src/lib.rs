@@ -13,6 +13,7 @@ pub mod guards;
 pub mod invariants;
 pub mod model;
 pub mod plan;
+pub mod planted;
 pub mod policy;
 pub mod rollout;
 pub mod triggers;

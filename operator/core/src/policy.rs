@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use fairway_wire::Weight;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -286,14 +287,77 @@ pub enum OnInconclusive {
     Rollback,
 }
 
-/// What happens while routers report nothing.
+/// What happens while routers report nothing. A step never goes on by it: that takes answered requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum OnMissingTelemetry {
-    /// Keep the weight.
+    /// Keep the weight, and never promote, however much was seen before.
     Hold,
+    /// Take no notice: what was seen before may be enough.
+    Continue,
     /// Take the canary back.
     Rollback,
+}
+
+/// What happens when the time is over and the canary has answered too few requests to be judged at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnLowTraffic {
+    /// Freeze and wait for a person (for at most another `max_duration`, then roll back).
+    Pause,
+    /// Roll back.
+    Rollback,
+}
+
+/// A time in which nothing goes forward: no rollout starts, no weight grows, nothing is promoted. Harm still rolls back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Freeze {
+    /// Once: `[from, until)`.
+    Once {
+        /// Its first moment.
+        from: Timestamp,
+        /// The first moment after it.
+        until: Timestamp,
+    },
+    /// Every week, in minutes since Monday 00:00 UTC. One that begins later than it ends goes over Sunday night.
+    Weekly {
+        /// Its first minute, below 10,080.
+        from: u32,
+        /// The first minute after it, up to 10,080.
+        until: u32,
+    },
+}
+
+/// Minutes of a week.
+const WEEK: u32 = 7 * 24 * 60;
+/// The epoch was a Thursday.
+const MONDAY_TO_EPOCH: i64 = 3 * 24 * 60;
+
+impl Freeze {
+    /// When the freeze that holds at `now` ends; none if it does not hold.
+    pub fn until(&self, now: Timestamp) -> Option<Timestamp> {
+        match *self {
+            Self::Once { from, until } => (from <= now && now < until).then_some(until),
+            Self::Weekly { from, until } => {
+                let minutes = now.as_second().div_euclid(60);
+                let at = u32::try_from((minutes + MONDAY_TO_EPOCH).rem_euclid(i64::from(WEEK))).unwrap_or(0);
+                let left = if from <= until {
+                    (from <= at && at < until).then(|| until - at)
+                } else if at >= from {
+                    Some(WEEK - at + until)
+                } else {
+                    (at < until).then(|| until - at)
+                };
+                left.and_then(|left| Timestamp::from_second((minutes + i64::from(left)) * 60).ok())
+            }
+        }
+    }
+}
+
+/// When the last of the freezes that hold at `now` ends; none if nothing is frozen.
+pub fn frozen(freezes: &[Freeze], now: Timestamp) -> Option<Timestamp> {
+    freezes.iter().filter_map(|freeze| freeze.until(now)).max()
 }
 
 /// How to roll out, and when to take back.
@@ -318,6 +382,10 @@ pub struct EndpointPolicy {
     pub on_inconclusive: OnInconclusive,
     /// See [`OnMissingTelemetry`].
     pub on_missing_telemetry: OnMissingTelemetry,
+    /// See [`OnLowTraffic`].
+    pub on_low_traffic: OnLowTraffic,
+    /// When nothing goes forward.
+    pub freezes: Vec<Freeze>,
     /// After promotion the former version is kept for this long, and harm reverts.
     pub bake: Duration,
     /// How long feedback may take: exposures older than this are matured.
@@ -330,4 +398,36 @@ pub struct EndpointPolicy {
     pub slow_over: Duration,
     /// A version that has not answered after this is given up.
     pub deadline: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn freezes_end_when_they_should() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let (friday, monday) = (4 * 1440 + 18 * 60, 8 * 60);
+        let weekend = Freeze::Weekly { from: friday, until: monday };
+        let noon = Freeze::Weekly { from: 12 * 60, until: 13 * 60 };
+        let sale = Freeze::Once { from: at("2026-11-27T00:00:00Z"), until: at("2026-12-01T00:00:00Z") };
+        // 2026-11-27 is a Friday.
+        let cases = [
+            (weekend, "2026-11-27T17:59:59Z", None),
+            (weekend, "2026-11-27T18:00:00Z", Some("2026-11-30T08:00:00Z")),
+            (weekend, "2026-11-29T23:59:59Z", Some("2026-11-30T08:00:00Z")),
+            (weekend, "2026-11-30T07:59:00Z", Some("2026-11-30T08:00:00Z")),
+            (weekend, "2026-11-30T08:00:00Z", None),
+            (noon, "2026-11-30T12:30:00Z", Some("2026-11-30T13:00:00Z")),
+            (noon, "2026-12-01T12:30:00Z", None),
+            (sale, "2026-11-26T23:59:59Z", None),
+            (sale, "2026-11-27T00:00:00Z", Some("2026-12-01T00:00:00Z")),
+            (sale, "2026-12-01T00:00:00Z", None),
+        ];
+        for (freeze, now, until) in cases {
+            assert_eq!(freeze.until(at(now)), until.map(at), "{freeze:?} at {now}");
+        }
+        assert_eq!(frozen(&[noon, weekend, sale], at("2026-11-28T00:00:00Z")), Some(at("2026-12-01T00:00:00Z")));
+        assert_eq!(frozen(&[], at("2026-11-28T00:00:00Z")), None);
+    }
 }

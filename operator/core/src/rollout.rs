@@ -105,12 +105,10 @@ impl Rollout {
         self.current(policy).weight
     }
 
-    /// Adds closed windows.
-    pub fn absorb(&mut self, windows: &[Window]) {
-        for window in windows {
-            self.evidence.absorb(window, &self.eligible, self.weight_generation);
-            self.last_telemetry = self.last_telemetry.max(window.end);
-        }
+    /// Adds a closed window. A router whose clock is ahead has still not reported later than now.
+    pub fn absorb(&mut self, window: &Window, now: Timestamp) {
+        self.evidence.absorb(window, &self.eligible, self.weight_generation);
+        self.last_telemetry = self.last_telemetry.max(window.end.min(now));
     }
 
     /// Remembers who is eligible under a generation of the route. Only the newest generations matter: exposures older
