@@ -21,8 +21,8 @@ use fairway_wire::{Route, Target, Window};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::planted::{Bug, planted};
 use crate::plan::{Plan, Reason, spell};
+use crate::planted::{Bug, planted};
 use crate::policy::EndpointPolicy;
 use crate::rollout::{Bake, Rollout};
 
@@ -338,8 +338,7 @@ impl Look<'_> {
         let conditions = conditions::conditions(self.policy, &self.status, &self.reasons, self.now);
         let busy = self.status.rollout.is_some() || self.status.bake.is_some();
         let next_look = self.now + if busy { self.observed.lease / 4 } else { self.observed.lease };
-        let plan =
-            Plan { effects: self.effects, status: self.status, next_look, reasons: self.reasons, conditions };
+        let plan = Plan { effects: self.effects, status: self.status, next_look, reasons: self.reasons, conditions };
         if cfg!(debug_assertions) && !cfg!(feature = "planted") {
             let broken = crate::invariants::endpoint(self.policy, self.observed, &plan, self.now);
             debug_assert!(broken.is_empty(), "{broken:?}");

@@ -61,7 +61,7 @@ pub fn growth_has_evidence(
     seen.evidence.answered_at_weight >= policy.min_requests
         && after.step == before.step + 1
         && elapsed(before.weight_since, now) >= before.current(policy).hold
-        && before.paused.is_none()
+        && (before.paused.is_none() || observed.requests.iter().any(|(_, request)| *request == RolloutRequest::Resume))
         && frozen(&policy.freezes, now).is_none()
 }
 

@@ -172,10 +172,7 @@ impl Look<'_> {
         };
         let before = rollout.weight(policy);
         rollout.step += 1;
-        rollout.weight_since = now;
-        if !planted(Bug::EvidenceKeptOnStep) {
-            rollout.evidence.answered_at_weight = 0;
-        }
+        rollout.weigh(now);
         let message =
             format!("version {} goes from {before} to {}: {why}", rollout.candidate.version, rollout.weight(policy));
         self.say("StepUp", message);
