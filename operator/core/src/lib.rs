@@ -15,6 +15,7 @@ pub mod model;
 pub mod plan;
 pub mod policy;
 pub mod rollout;
+pub mod scaling;
 pub mod triggers;
 
 pub use plan::{Condition, Plan, Reason};
