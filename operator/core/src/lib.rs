@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod endpoint;
+pub mod escalation;
 pub mod evaluation;
 pub mod evidence;
 pub mod feasible;
