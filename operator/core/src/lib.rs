@@ -9,6 +9,7 @@ pub mod endpoint;
 pub mod escalation;
 pub mod evaluation;
 pub mod evidence;
+pub mod experiment;
 pub mod feasible;
 pub mod guards;
 pub mod invariants;

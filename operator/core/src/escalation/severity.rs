@@ -30,8 +30,6 @@ impl std::fmt::Display for Severity {
 const TABLE: &[(&str, Severity, Kind)] = &[
     // Everybody had it, until it was taken back.
     ("HarmfulInBake", Severity::Critical, Kind::Event),
-    // No verdict counts: assignment or logging is broken.
-    ("SampleRatioMismatch", Severity::Critical, Kind::State),
     // Nothing is trained until a person resets it.
     ("BreakerOpen", Severity::Critical, Kind::State),
     ("Degraded", Severity::Critical, Kind::State),
@@ -39,6 +37,8 @@ const TABLE: &[(&str, Severity, Kind)] = &[
     ("TelemetryMissing", Severity::Critical, Kind::State),
     ("Harmful", Severity::Warning, Kind::Event),
     ("RolledBack", Severity::Warning, Kind::Event),
+    // Assignment or counting is broken, so that no verdict counts; what was compared is stopped or held.
+    ("SampleRatioMismatch", Severity::Warning, Kind::State),
     ("BlockedByFailedLoad", Severity::Warning, Kind::Event),
     ("PauseTooLong", Severity::Warning, Kind::Event),
     ("Inconclusive", Severity::Warning, Kind::Event),
@@ -60,6 +60,8 @@ const TABLE: &[(&str, Severity, Kind)] = &[
     ("ArmHarmful", Severity::Warning, Kind::Event),
     ("ArmWorse", Severity::Warning, Kind::Event),
     ("Suspended", Severity::Warning, Kind::State),
+    ("Invalid", Severity::Warning, Kind::State),
+    ("RulesAreFixed", Severity::Warning, Kind::State),
     ("TooManyFindings", Severity::Warning, Kind::State),
     ("Drift", Severity::Info, Kind::State),
     ("Barred", Severity::Info, Kind::State),

@@ -150,10 +150,12 @@ fn by_default_only_critical_findings_wake_somebody() {
         let notices = tell(&mut Told::default(), &EscalationPolicy::default(), &[finding(code)], at(0));
         notices[0].channels.contains(&Channel::Page)
     };
-    for code in ["HarmfulInBake", "BreakerOpen", "SampleRatioMismatch", "TelemetryMissing", "Degraded"] {
+    for code in ["HarmfulInBake", "BreakerOpen", "TelemetryMissing", "Degraded"] {
         assert!(pages(code), "{code}");
     }
-    for code in ["Harmful", "BudgetSpent", "DataStale", "Inconclusive", "Promoted", "SomethingNew"] {
+    for code in
+        ["Harmful", "SampleRatioMismatch", "BudgetSpent", "DataStale", "Inconclusive", "Promoted", "SomethingNew"]
+    {
         assert!(!pages(code), "{code}");
     }
 }
