@@ -116,6 +116,30 @@ fn load_decides() {
 }
 
 #[test]
+fn one_server_a_little_over_its_target_is_no_emergency() {
+    // Knative's rule by itself: two replicas are wanted, twice the one that is ready.
+    let mut track = Track::new(policy(), 1);
+    assert_eq!(told(&track.look(8.6)), (1, "Steady"));
+    assert!(!track.scaler.in_panic());
+    assert_eq!(told(&track.run(12, 12.0)), (2, "Panic"));
+    assert!(track.scaler.in_panic());
+    track.run(40, 8.0);
+    assert!(track.scaler.in_panic(), "until a stable window has passed");
+    track.run(30, 8.0);
+    assert!(!track.scaler.in_panic());
+}
+
+#[test]
+fn capacity_for_taking_everybody_back_is_let_go_after_the_delay() {
+    let mut track = Track::new(policy(), 3);
+    track.bounds.floor = 10;
+    assert_eq!(told(&track.run(900, 16.0)), (10, "Steady"));
+    track.bounds.floor = 0;
+    assert_eq!(told(&track.run(200, 16.0)), (10, "ScaleDownDelayed"));
+    assert_eq!(track.run(400, 16.0).replicas, 3);
+}
+
+#[test]
 fn of_two_signals_the_one_that_asks_for_more_decides() {
     let mut policy = policy();
     policy.requests_per_second = NonZeroU32::new(200);
