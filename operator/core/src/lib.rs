@@ -6,8 +6,10 @@
 #![forbid(unsafe_code)]
 
 pub mod endpoint;
+pub mod escalation;
 pub mod evaluation;
 pub mod evidence;
+pub mod experiment;
 pub mod feasible;
 pub mod guards;
 pub mod invariants;
@@ -16,6 +18,7 @@ pub mod plan;
 pub mod planted;
 pub mod policy;
 pub mod rollout;
+pub mod scaling;
 pub mod triggers;
 
 pub use plan::{Condition, Plan, Reason};
