@@ -5,6 +5,8 @@
 //! runtime); neither decides anything. The same input gives the same plan (invariant I6).
 #![forbid(unsafe_code)]
 
+pub mod admission;
+pub mod approvals;
 pub mod endpoint;
 pub mod evaluation;
 pub mod evidence;
@@ -15,6 +17,7 @@ pub mod model;
 pub mod plan;
 pub mod policy;
 pub mod rollout;
+pub mod schedule;
 pub mod triggers;
 
 pub use plan::{Condition, Plan, Reason};
