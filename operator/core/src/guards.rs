@@ -37,9 +37,10 @@ pub fn forbids(
     }
     rollout(observed, asker)
         .or_else(|| breaker(policy, status, now))
-        // A finding is about requests, not about what is trained on: whoever forces a run has looked, and the run
-        // checks its own data. Without that way out a country that is new for good would stop all training.
-        .or_else(|| status.quality.fault())
+        // A finding is about requests, not about what is trained on: whoever forces a run has looked, an erasure has a
+        // deadline, and each run checks its own data. Without a way out a country that is new for good would stop all
+        // training.
+        .or_else(|| status.quality.fault().filter(|_| asker != Asker::Trigger(ERASURE)))
         .or_else(|| quiet(policy, status, now))
         .or_else(|| immature(policy, status, asker, now))
         .or_else(|| cooldown(status, now))

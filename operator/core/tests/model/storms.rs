@@ -183,13 +183,13 @@ fn t9_a_run_that_has_ended_never_runs_again() {
         world.look();
     }
     assert!(world.started == ["ci-1"] && world.said("AlreadyEnded"));
-    // A name of ours that somebody has used before.
-    world.ask("0002-drift", false);
+    // A name of ours that somebody has used before: the third run would have it.
+    world.ask("0003-drift", false);
     world.look();
     world.end = Some(registered());
     world.drift();
     world.days(12);
-    assert_eq!(world.started[1..], ["0002-drift", "0003-drift"]);
+    assert_eq!(world.started[1..], ["0003-drift", "0004-drift"]);
 }
 
 #[test]

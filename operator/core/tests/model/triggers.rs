@@ -66,13 +66,16 @@ fn an_erasure_is_honoured_before_its_deadline() {
 }
 
 #[test]
-fn an_erasure_waits_for_no_board_and_for_no_label() {
+fn an_erasure_waits_for_no_board_for_no_label_and_for_no_client() {
     let mut world = World::serving();
     world.policy.reward_within = 40 * DAY;
     world.awaiting = Some(Reason::new("ApprovalsMissing", "0 of 1 approvals"));
     world.drift();
     world.days(5);
     assert!(world.started.is_empty() && world.said("ApprovalPending"));
+    world.features = [("segment", [0, 0, 0, 1_000])].into();
+    world.days(2);
+    assert!(world.started.is_empty() && world.said("DataInvalid"));
     assert!(world.condition("AwaitingApproval").unwrap().status);
     world.erasure = Some(Erasure { pending: 1, due: world.now + DAY });
     world.look();
