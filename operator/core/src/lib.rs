@@ -2,8 +2,8 @@
 //!
 //! Two loops share the shape. [`model::decide`] answers "should a successor be trained?", [`endpoint::decide`] answers
 //! "which version may serve how many users?". Between them [`admission::admit`] answers "may this version serve at all?".
-//! Two runtimes carry plans out (the Kubernetes controller and the embedded
-//! runtime); neither decides anything. The same input gives the same plan (invariant I6).
+//! Two runtimes carry plans out (the Kubernetes controller and the embedded runtime); neither decides anything. The same
+//! input gives the same plan (invariant I6).
 #![forbid(unsafe_code)]
 
 pub mod admission;

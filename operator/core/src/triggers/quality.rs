@@ -17,6 +17,9 @@ use crate::plan::elapsed;
 const NAMED: usize = 2;
 /// How much of the usual traffic each examined window is: a drop for good is usual after a week or two.
 const NEWEST_SHARE: f64 = 0.25;
+/// Traffic that may stay away. The end of a season halves it and is no fault; when four of five requests are gone,
+/// something upstream is.
+const VOLUME_DROP: f64 = 0.8;
 const DAY_SECONDS: f64 = 86_400.0;
 
 /// What was gathered about the traffic since the last examination, and what that one found.
@@ -48,7 +51,7 @@ impl QualityMonitor {
     /// Looks for faults in what was gathered, and begins anew. `features` are the champion's counts of the same time,
     /// `seen` those that ever came.
     pub fn examine(&mut self, profile: &Profile, features: &BTreeMap<String, Histogram>, seen: &BTreeSet<String>) {
-        let rule = QualityRule::default();
+        let rule = QualityRule { volume_drop: VOLUME_DROP, ..QualityRule::default() };
         let days = self.covered_ms as f64 / 1_000.0 / DAY_SECONDS;
         let usual = (self.usual.unwrap_or(0.0) * days).round() as u64;
         let volume = Traffic { events: self.requests, usual, ..Traffic::default() };

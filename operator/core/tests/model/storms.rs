@@ -65,10 +65,10 @@ fn t4_drift_with_bad_data_is_an_alert_and_no_run() {
 
 #[test]
 fn t4_a_column_that_is_gone_and_traffic_that_breaks_off_are_faults() {
-    let usual = [("segment", [500, 490, 5, 5]), ("score", [500, 500, 0, 0])];
+    let usual = [("segment", [5_000, 4_900, 50, 50]), ("score", [5_000, 5_000, 0, 0])];
     for (broken, said) in [
-        (vec![("score", [500, 500, 0, 0])], "segment is gone"),
-        (vec![("segment", [125, 122, 1, 2]), ("score", [125, 125, 0, 0])], "are usual, tolerated down to 50.0 %"),
+        (vec![("score", [5_000, 5_000, 0, 0])], "segment is gone"),
+        (vec![("segment", [500, 490, 5, 5]), ("score", [500, 500, 0, 0])], "are usual, tolerated down to 20.0 %"),
     ] {
         let mut world = World::serving();
         world.features = usual.into();
@@ -90,7 +90,11 @@ fn t4_a_column_that_is_gone_and_traffic_that_breaks_off_are_faults() {
     world.reporting = true;
     world.days(4);
     assert!(!world.said("DataInvalid"));
-    world.features = [("segment", [125, 122, 1, 2]), ("score", [125, 125, 0, 0])].into();
+    // A season's end is no fault.
+    world.features = [("segment", [2_000, 1_960, 20, 20]), ("score", [2_000, 2_000, 0, 0])].into();
+    world.days(4);
+    assert!(!world.said("DataInvalid"));
+    world.features = [("segment", [250, 245, 2, 3]), ("score", [250, 250, 0, 0])].into();
     world.days(20);
     assert!(world.said("DataInvalid") && world.condition("DataReady").is_none());
 }
