@@ -7,18 +7,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use fairway_core::approvals::{self, Approvals, Word};
 use fairway_core::endpoint::{self, EndpointEffect, EndpointObserved, EndpointStatus, RolloutRequest, RolloutResult};
 use fairway_core::model::{self, Champion, ModelEffect, ModelObserved, ModelRequest, ModelStatus};
 use fairway_core::{Condition, Plan, Reason};
-use fairway_registry::{EndpointLog, ModelLog, Registry, State, Version};
+use fairway_registry::{EndpointLog, ModelLog, Registry};
 use fairway_server::Router;
 use fairway_wire::{Target, Window};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use super::effects::ACTOR;
 use super::training::Training;
 use super::versions::Versions;
 use super::{Clock, Journal, Meter, Spec};
@@ -206,51 +204,6 @@ impl Runtime {
             Ok(Some(_)) => Some(Reason::new("AlreadyEnded", format!("run {name} has ended; it never runs again"))),
             Err(error) => Some(Reason::new("BucketFailed", error.to_string())),
         }
-    }
-
-    /// What the endpoint's reference stands for now, as far as people agree; and what a version that they have not yet
-    /// agreed to waits for. `@challenger` falls back to the champion while there is none that may serve.
-    fn wanted(&self, registered: Option<&State>, now: Timestamp) -> (Option<Target>, Option<Reason>) {
-        let Some(state) = registered else { return (None, None) };
-        let named = match &self.spec.version {
-            fairway_api::values::VersionRef::Alias(alias) => state.by_alias(alias),
-            fairway_api::values::VersionRef::Number(number) => state.versions.get(number),
-            fairway_api::values::VersionRef::Digest(digest) => {
-                state.versions.values().find(|version| version.digest.as_str() == digest)
-            }
-        };
-        let approvals = named.map(|version| self.approvals(version, now)).unwrap_or_default();
-        let follows_alias = matches!(self.spec.version, fairway_api::values::VersionRef::Alias(_));
-        let champion = || state.by_alias("champion").filter(|_| follows_alias);
-        let version = named.filter(|_| approvals.approved()).or_else(champion);
-        let awaiting = approvals.waiting_for.first().filter(|_| !approvals.objected()).cloned();
-        let target = |version: &Version| Target { version: version.number, digest: version.digest.to_string() };
-        (version.map(target), awaiting)
-    }
-
-    /// Who agrees that this version serves. One that is stable has been agreed to; one on trial needs no second approval
-    /// when its first runs out, but a no takes it back.
-    fn approvals(&self, version: &Version, now: Timestamp) -> Approvals {
-        let (policy, status) = (&self.spec.model_policy.admission, &self.endpoint.status);
-        let digest = version.digest.as_str();
-        if status.stable.as_ref().is_some_and(|stable| stable.digest == digest) {
-            return Approvals::default();
-        }
-        let on_trial = status.rollout.as_ref().is_some_and(|rollout| rollout.candidate.digest == digest);
-        let valid_for = policy.approval_valid_for.filter(|_| !on_trial);
-        let words: Vec<Word<'_>> = version
-            .verdicts
-            .iter()
-            .map(|verdict| Word {
-                actor: &verdict.actor,
-                approves: verdict.approved,
-                digest,
-                time: verdict.time,
-                expires: valid_for.filter(|_| verdict.approved).map(|valid| verdict.time + valid),
-            })
-            .collect();
-        // Versions are registered under one name here; who pushed one from elsewhere is in the log, not in the state.
-        approvals::count(policy.approvals, digest, ACTOR, &words, now)
     }
 
     pub(super) fn lease(&self) -> Duration {
