@@ -1,12 +1,18 @@
 //! What people ask for, parsed into types that cannot be wrong. Manifests become these in `fairway-api`; nothing here
 //! knows how they were written.
 
+mod gates;
+mod training;
+
 use std::time::Duration;
 
 use fairway_wire::Weight;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+pub use gates::{AdmissionPolicy, Demand, EvaluationGate, FairnessGate, Metric, MetricKind, Segments, Versus};
+pub use training::{Degradation, Mode, ModelPolicy, RunPolicy};
 
 /// A policy value that cannot be used, and what is allowed instead.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -90,109 +96,6 @@ impl Margin {
         let (Self::Relative(x) | Self::Absolute(x)) = self;
         if x.is_finite() && x >= 0.0 { Ok(self) } else { Err(PolicyError::Tolerance(x)) }
     }
-}
-
-/// An offline metric with its cut-off, for example recall@20.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Metric {
-    /// Which.
-    pub kind: MetricKind,
-    /// At how many items.
-    pub k: u16,
-}
-
-/// Offline metrics; definitions are in `fairway-trainer`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum MetricKind {
-    /// Hits over min(k, targets).
-    Recall,
-    /// Normalized discounted cumulative gain.
-    Ndcg,
-    /// Share of the catalogue that anybody is shown.
-    Coverage,
-}
-
-impl std::fmt::Display for Metric {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kind = match self.kind {
-            MetricKind::Recall => "recall",
-            MetricKind::Ndcg => "ndcg",
-            MetricKind::Coverage => "coverage",
-        };
-        write!(f, "{kind}@{}", self.k)
-    }
-}
-
-/// What a candidate is compared with before any traffic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Versus {
-    /// The version that serves now, scored on the same holdout. Passes if there is none.
-    Champion,
-    /// What sold lately.
-    Popularity,
-}
-
-/// A gate of the evaluation.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct EvaluationGate {
-    /// The metric.
-    pub metric: Metric,
-    /// The other side.
-    pub versus: Versus,
-    /// What is asked.
-    pub demand: Demand,
-}
-
-/// What a gate of the evaluation asks.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Demand {
-    /// At most so much worse.
-    AtMostWorse(Margin),
-    /// At least so much better.
-    AtLeastBetter(Margin),
-}
-
-/// When to train again, and what holds it back.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ModelPolicy {
-    /// Gates of the evaluation; all must pass.
-    pub gates: Vec<EvaluationGate>,
-    /// Effect floor of the population stability index.
-    pub drift_psi: f64,
-    /// What to do when the champion earns less than popularity.
-    pub degradation: Degradation,
-    /// Length of a degradation period: the reward's horizon, at least a week.
-    pub period: Duration,
-    /// A version older than this is replaced, whatever the monitors say.
-    pub max_age: Option<Duration>,
-    /// Pause after a run has ended.
-    pub cooldown: Duration,
-    /// At most so many automatic runs …
-    pub budget_runs: u32,
-    /// … in any period of this length.
-    pub budget_per: Duration,
-    /// Candidates rejected or rolled back in a row, after which automation stops until a person acts.
-    pub breaker: u32,
-    /// A run that takes longer has failed.
-    pub run_deadline: Duration,
-}
-
-/// What to do when the champion is worse than popularity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Degradation {
-    /// Do not look.
-    Ignore,
-    /// Train a successor.
-    Retrain,
-    /// Serve popularity until a successor is there, and train one.
-    ServeBaselineAndRetrain,
 }
 
 /// One step of a rollout.
