@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use crate::Reason;
 use crate::model::{ModelObserved, ModelStatus};
 use crate::plan::{elapsed, spell};
+use crate::planted::{Bug, planted};
 use crate::policy::ModelPolicy;
 use crate::triggers::{ERASURE, MAX_AGE};
 
@@ -52,7 +53,7 @@ pub fn breaker(policy: &ModelPolicy, status: &ModelStatus, now: Timestamp) -> Op
     if status.rejections < policy.breaker {
         return None;
     }
-    let trial = half_opens(policy, status);
+    let trial = half_opens(policy, status).filter(|_| !planted(Bug::BreakerNeverHalfOpens));
     if trial.is_some_and(|trial| trial <= now) {
         return None;
     }
@@ -84,7 +85,7 @@ fn rollout(observed: &ModelObserved<'_>, asker: Asker<'_>) -> Option<Reason> {
     let Asker::Trigger(code) = asker else {
         return observed.rollout_active.then(in_progress);
     };
-    if observed.rollout_active || observed.candidate_waiting {
+    if (observed.rollout_active || observed.candidate_waiting) && !planted(Bug::RunWhileRolling) {
         return Some(in_progress());
     }
     // A board that does not meet may not let a model rot, nor break the law.
@@ -131,7 +132,7 @@ fn cooldown(status: &ModelStatus, now: Timestamp) -> Option<Reason> {
 
 fn budget(policy: &ModelPolicy, status: &ModelStatus, now: Timestamp) -> Option<Reason> {
     let recent = recent(policy, status, now);
-    (recent >= policy.budget_runs as usize).then(|| {
+    (recent >= policy.budget_runs as usize && !planted(Bug::BudgetIgnored)).then(|| {
         let message =
             format!("{recent} of {} automatic runs in {} are used up", policy.budget_runs, spell(policy.budget_per));
         Reason::new("BudgetSpent", message)

@@ -6,12 +6,14 @@ use fairway_wire::{Route, Target, Weight};
 use jiff::Timestamp;
 
 use crate::Plan;
-use crate::endpoint::{EndpointEffect, EndpointObserved, EndpointStatus, RolloutRequest};
-use crate::model::ModelStatus;
+use crate::endpoint::{EndpointEffect, EndpointObserved, EndpointStatus, RolloutRequest, RolloutResult};
+use crate::model::{ModelEffect, ModelObserved, ModelStatus};
 use crate::plan::elapsed;
-use crate::policy::{EndpointPolicy, frozen};
+use crate::policy::{EndpointPolicy, ModelPolicy, frozen};
+use crate::{guards, triggers};
 
 type EndpointPlan = Plan<EndpointEffect, EndpointStatus>;
+type ModelPlan = Plan<ModelEffect, ModelStatus>;
 
 /// Every promise that an endpoint's plan breaks; empty if it keeps them all.
 pub fn endpoint(
@@ -139,10 +141,94 @@ pub fn everything_ends(policy: &EndpointPolicy, plan: &EndpointPlan, now: Timest
     })
 }
 
+/// Every promise that a model's plan breaks; empty if it keeps them all.
+pub fn model(
+    policy: &ModelPolicy,
+    observed: &ModelObserved<'_>,
+    plan: &ModelPlan,
+    now: Timestamp,
+) -> Vec<&'static str> {
+    let promises = [
+        (one_run(observed, plan), "I4: a second run starts while one is active"),
+        (finished_stays_finished(observed, plan), "I8: a run that has ended is started again"),
+        (starts_are_allowed(policy, observed, plan, now), "I9: a run starts against a guard"),
+        (baseline_follows(observed, plan), "I9: the monitors still hold another version's numbers"),
+        (breaker_counts(observed, plan), "I9: the breaker counts what it should not, or forgets to close"),
+        (held_back_has_reason(policy, observed, plan, now), "I11: a trigger is held back and nobody is told why"),
+    ];
+    promises.into_iter().filter(|(kept, _)| !kept).map(|(_, promise)| promise).collect()
+}
+
+fn started(plan: &ModelPlan) -> impl Iterator<Item = &str> {
+    plan.effects.iter().filter_map(|effect| match effect {
+        ModelEffect::StartRun { name, .. } => Some(name.as_str()),
+        ModelEffect::CancelRun { .. } => None,
+    })
+}
+
 /// I4: at most one active run per model.
-pub fn one_run(before: &ModelStatus, after: &ModelStatus) -> bool {
-    match (&before.run, &after.run) {
-        (Some(before), Some(after)) => before.name == after.name,
-        _ => true,
+pub fn one_run(observed: &ModelObserved<'_>, plan: &ModelPlan) -> bool {
+    let is_active = observed.status.run.is_some() && observed.run_end.is_none();
+    started(plan).count() <= usize::from(!is_active)
+}
+
+/// I8: what has ended never runs again, as far as the model remembers; the outcome in the bucket goes back further.
+pub fn finished_stays_finished(observed: &ModelObserved<'_>, plan: &ModelPlan) -> bool {
+    let ended = |name: &str| observed.status.ended_runs.iter().any(|ended| ended == name);
+    !started(plan).any(ended)
+}
+
+/// I9: no run on data that are known to be bad; no automatic one in cooldown, over budget, behind an open breaker, or while
+/// a rollout needs the traffic.
+pub fn starts_are_allowed(
+    policy: &ModelPolicy,
+    observed: &ModelObserved<'_>,
+    plan: &ModelPlan,
+    now: Timestamp,
+) -> bool {
+    let Some(run) = plan.status.run.as_ref().filter(|_| started(plan).next().is_some()) else {
+        return true;
+    };
+    if observed.data_fault.is_some() {
+        return false;
     }
+    let busy = observed.rollout_active || observed.candidate_waiting;
+    let recent = plan.status.automatic_runs.iter().filter(|at| elapsed(**at, now) < policy.budget_per).count();
+    let cools = plan.status.cooldown_until.is_some_and(|until| now < until);
+    !run.automatic || !busy && !cools && recent <= policy.budget_runs as usize
+}
+
+/// Another champion is another baseline: what was gathered about the former one says nothing about it.
+pub fn baseline_follows(observed: &ModelObserved<'_>, plan: &ModelPlan) -> bool {
+    let Some(champion) = observed.champion else { return true };
+    let digest = Some(&champion.target.digest);
+    let renewed = || plan.status.drift.as_ref().is_none_or(|drift| !drift.alarms.holds());
+    plan.status.watched.as_ref() == digest && (observed.status.watched.as_ref() == digest || renewed())
+}
+
+/// A rollout counts once; a promotion closes the breaker.
+pub fn breaker_counts(observed: &ModelObserved<'_>, plan: &ModelPlan) -> bool {
+    let is_new = |ended: &&(String, RolloutResult)| !observed.status.counted_rollouts.contains(&ended.0);
+    let new: Vec<RolloutResult> = observed.ended_rollouts.iter().filter(is_new).map(|ended| ended.1).collect();
+    let most = new.iter().filter(|result| **result == RolloutResult::RolledBack).count() + 1;
+    let closed = new.last() != Some(&RolloutResult::Promoted) || plan.status.rejections <= 1;
+    closed
+        && plan.status.rejections as usize <= observed.status.rejections as usize + most
+        && (observed.run_end.is_some() || !new.is_empty() || plan.status.rejections <= observed.status.rejections)
+}
+
+/// I11: a trigger that asks starts a run, or is written down with what holds it back; and a breaker that may be tried is no
+/// reason.
+pub fn held_back_has_reason(
+    policy: &ModelPolicy,
+    observed: &ModelObserved<'_>,
+    plan: &ModelPlan,
+    now: Timestamp,
+) -> bool {
+    let asking = triggers::asking(policy, &plan.status, observed, now).len();
+    let told = plan.status.held_back.len() == asking || started(plan).next().is_some();
+    let refused = plan.status.held_back.iter().any(|held| held.by.code == "BreakerOpen");
+    let due = guards::half_opens(policy, &plan.status).is_some_and(|at| at <= now);
+    let open = plan.status.rejections >= policy.breaker;
+    told && !(refused && (due || !open))
 }

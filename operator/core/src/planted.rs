@@ -23,16 +23,15 @@ pub enum Bug {
     ChampionMovedOnce,
     UnapprovedServed,
     SilenceIgnored,
-    BudgetFromFirst,
     CooldownFromStart,
     BreakerNeverCloses,
+    BreakerNeverHalfOpens,
     TwoRuns,
     RunWhileRolling,
     BaselineNotRenewed,
     BudgetIgnored,
     EndCountedTwice,
-    CapacityAfterTraffic,
-    StableBelowFloor,
+    NamesForgotten,
 }
 
 #[cfg(feature = "planted")]

@@ -144,7 +144,7 @@ impl Controller {
         let (windows, read_to) = world.listed(serving, *from);
         let endpoint = world.endpoints[serving].part.plans.last().map(|entry| entry.status.clone()).unwrap_or_default();
         let requests = std::mem::take(&mut world.models[index].asked);
-        let plan = decide_model(world, index, &kept.status, &endpoint, &windows, &requests);
+        let (plan, broken) = decide_model(world, index, &kept.status, &endpoint, &windows, &requests);
         let codes: Vec<String> = plan.reasons.iter().map(|reason| reason.code.clone()).collect();
         if plan.effects.is_empty() && codes == kept.said && windows.is_empty() {
             return true;
@@ -167,6 +167,7 @@ impl Controller {
             kept.undone = plan.effects.into();
             *from = read_to;
             world.tell("model", index, &plan.reasons);
+            broken.into_iter().for_each(|promise| world.violate(promise.to_owned()));
             world.model_planned(index);
         } else {
             if answer == Answer::Taken || log.len() > kept.seq {
@@ -227,7 +228,7 @@ fn decide_model(
     endpoint: &EndpointStatus,
     windows: &[Window],
     requests: &[ModelRequest],
-) -> Plan<ModelEffect, ModelStatus> {
+) -> (Plan<ModelEffect, ModelStatus>, Vec<&'static str>) {
     let model = &world.models[index];
     let stable = endpoint.stable.as_ref();
     let serving = stable.and_then(|target| Some((target, model.part.versions.get(&target.version)?)));
@@ -245,12 +246,17 @@ fn decide_model(
         champion,
         candidate_waiting: wanted.is_some_and(|version| waits(&version.target)),
         rollout_active: endpoint.rollout.is_some() || endpoint.bake.is_some(),
+        awaiting_approval: None,
+        data_fault: model.data_fault.as_ref(),
+        new_rows: None,
+        erasure: None,
         ended_rollouts: &ended,
         windows,
         run_end: run.and_then(|run| run.outcome.as_ref()),
         requests,
     };
     let plan = model::decide(&model.policy, &observed, world.now);
+    let broken = invariants::model(&model.policy, &observed, &plan, world.now);
     world.stats.decisions += 1;
-    plan
+    (plan, broken)
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fairway_core::policy::{
-    Degradation, EndpointPolicy, Freeze, Margin, ModelPolicy, OnInconclusive, OnLowTraffic, OnMissingTelemetry,
-    Probability, RolloutGate, Step, Steps,
+    AdmissionPolicy, Degradation, EndpointPolicy, Freeze, Margin, ModelPolicy, OnInconclusive, OnLowTraffic,
+    OnMissingTelemetry, Probability, RolloutGate, Step, Steps,
 };
 use fairway_stats::{Bins, Histogram};
 use fairway_wire::{FeatureProfile, Profile, Weight};
@@ -64,21 +64,30 @@ fn model(tape: &mut Tape, endpoints: Vec<usize>) -> Model {
     let consumed = Some(FeatureProfile { bins, reference: consumed, is_score: false });
     Model {
         policy: ModelPolicy {
-            gates: Vec::new(),
+            admission: AdmissionPolicy::default(),
+            run: Default::default(),
             drift_psi: 0.25,
             degradation: Degradation::Ignore,
             period: 168 * HOUR,
+            schedule: None,
+            new_data: None,
             max_age: Some((6 + tape.pick(48)) * HOUR),
+            erasure_lead: Duration::ZERO,
             cooldown: (1 + tape.pick(24)) * HOUR,
+            after_rollout: tape.pick(6) * HOUR,
+            reward_within: (1 + tape.pick(4)) * HOUR,
             budget_runs: 1 + tape.pick(6),
             budget_per: (24 + tape.pick(72)) * HOUR,
             breaker: 2 + tape.pick(4),
+            half_open_after: tape.fault(600).then(|| (12 + tape.pick(48)) * HOUR),
             run_deadline: (1 + tape.pick(4)) * HOUR,
         },
         part: ModelPart::default(),
         profile: Profile { consumed, ..Profile::default() },
         endpoints,
         unapproved: BTreeMap::new(),
+        data_fault: None,
+        ended: None,
         asked: Vec::new(),
         started: Vec::new(),
         seen: 0,

@@ -96,8 +96,12 @@ pub struct Model {
     pub endpoints: Vec<usize>,
     /// Versions that miss an approval.
     pub unapproved: BTreeMap<String, String>,
+    /// What is known to be wrong with the training data.
+    pub data_fault: Option<Reason>,
     /// What people and CI asked.
     pub asked: Vec<ModelRequest>,
+    /// When the last run ended, and whether it was judged.
+    pub(crate) ended: Option<(Timestamp, bool)>,
     /// Starts of automatic runs.
     pub(crate) started: Vec<Timestamp>,
     pub(crate) seen: usize,
@@ -165,6 +169,7 @@ impl World {
             model.policy.max_age = None;
             model.asked.clear();
             model.unapproved.clear();
+            model.data_fault = None;
         }
         self.endpoints.iter_mut().for_each(|endpoint| endpoint.asked.clear());
     }
@@ -245,6 +250,14 @@ impl World {
                 let force = self.tape.fault(300);
                 self.models[index].asked.push(ModelRequest::Start { name, reason: "CI".to_owned(), force });
             }
+            if self.tape.fault(self.faults.training / 30) {
+                self.saw("the data turned bad or good");
+                let fault = &mut self.models[index].data_fault;
+                *fault = match fault {
+                    Some(_) => None,
+                    None => Some(Reason::new("DataStale", "nothing newer than a week")),
+                };
+            }
             if self.tape.fault(self.faults.people / 4)
                 && let Some(target) = self.some_version(index)
             {
@@ -323,7 +336,9 @@ impl World {
             if run.outcome.is_some() {
                 self.violation.get_or_insert(format!("I8: run {name} ended twice"));
             }
+            let judged = !matches!(end, RunEnd::DataRefused { .. } | RunEnd::Failed { .. });
             (run.left, run.outcome) = (None, Some(end));
+            self.models[index].ended = Some((self.now, judged));
         }
     }
 
@@ -512,6 +527,9 @@ impl World {
         for effect in effects {
             let ModelEffect::StartRun { name, .. } = effect else { continue };
             events.push("a run was started");
+            if model.part.runs.get(&name).is_some_and(|run| run.outcome.is_some()) {
+                events.push("a run was asked for again after its end");
+            }
             if !status.run.as_ref().is_some_and(|run| run.automatic) {
                 continue;
             }
@@ -521,8 +539,11 @@ impl World {
             if recent > model.policy.budget_runs as usize {
                 broken.push(format!("I9: {recent} automatic runs in a budget of {}", model.policy.budget_runs));
             }
-            if model.part.runs.get(&name).is_some_and(|run| run.outcome.is_some()) {
-                broken.push(format!("I8: run {name} has ended and is started again"));
+            // A clock that goes back makes a cooldown shorter.
+            let cooldown = model.policy.cooldown;
+            let early = model.ended.is_some_and(|(at, judged)| judged && elapsed(at, now) < cooldown);
+            if early && self.faults.clock == 0 {
+                broken.push("I9: an automatic run within the cooldown of the last one".to_owned());
             }
         }
         if status.suppressed.is_some() {

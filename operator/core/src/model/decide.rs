@@ -8,6 +8,7 @@ use super::{ActiveRun, HeldBack, ModelEffect, ModelObserved, ModelRequest, Model
 use crate::endpoint::RolloutResult;
 use crate::guards::{self, Asker};
 use crate::plan::{Plan, Reason, elapsed, spell};
+use crate::planted::{Bug, planted};
 use crate::policy::{Degradation, Mode, ModelPolicy};
 use crate::triggers::{DegradationMonitor, DriftMonitor, ERASURE, SCHEDULE, Tick, asking};
 
@@ -56,7 +57,8 @@ impl Look<'_> {
         };
         let unjudged = matches!(end, RunEnd::DataRefused { .. } | RunEnd::Failed { .. });
         let cooldown = if unjudged { RETRY_AFTER.min(self.policy.cooldown) } else { self.policy.cooldown };
-        self.status.cooldown_until = Some(self.now + cooldown);
+        let from = if planted(Bug::CooldownFromStart) { run.started } else { self.now };
+        self.status.cooldown_until = Some(from + cooldown);
         match end {
             RunEnd::Registered { version } => {
                 self.say("Registered", format!("run {} registered version {version}", run.name))
@@ -101,12 +103,15 @@ impl Look<'_> {
                 continue;
             }
             match result {
+                RolloutResult::Promoted if planted(Bug::BreakerNeverCloses) => {}
                 RolloutResult::Promoted => self.close_breaker(),
                 RolloutResult::RolledBack => self.reject(),
                 RolloutResult::Superseded => {}
             }
             self.status.rollout_ended = Some(self.now);
-            self.status.counted_rollouts.push(id.clone());
+            if !planted(Bug::EndCountedTwice) {
+                self.status.counted_rollouts.push(id.clone());
+            }
         }
         forget_oldest(&mut self.status.counted_rollouts, REMEMBERED);
         if self.status.rejections > 0 && self.status.last_rejection.is_none() {
@@ -131,7 +136,9 @@ impl Look<'_> {
         if self.status.watched.as_ref() != Some(digest) {
             self.status.watched = Some(digest.clone());
             self.status.watched_since = Some(now);
-            self.status.drift = Some(DriftMonitor::new(now));
+            if !planted(Bug::BaselineNotRenewed) || self.status.drift.is_none() {
+                self.status.drift = Some(DriftMonitor::new(now));
+            }
             self.status.degradation = Some(DegradationMonitor::new(now));
             self.status.quality.forget();
             self.status.serve_baseline = false;
@@ -187,7 +194,7 @@ impl Look<'_> {
 
     /// The name is the idempotency key: asked twice, there is one run, and both who asked are told of it.
     fn start_by_hand(&mut self, name: &str, reason: &str, force: bool) {
-        if self.status.ended_runs.iter().any(|ended| ended == name) {
+        if self.status.ended_runs.iter().any(|ended| ended == name) && !planted(Bug::NamesForgotten) {
             return self.say("AlreadyEnded", format!("run {name} has ended; it never runs again: take another name"));
         }
         match &self.status.run {
@@ -267,7 +274,7 @@ impl Look<'_> {
     fn consider_run(&mut self) {
         let asking = asking(self.policy, &self.status, self.observed, self.now);
         let held_before = std::mem::take(&mut self.status.held_back);
-        if let Some(run) = &self.status.run {
+        if let Some(run) = self.status.run.as_ref().filter(|_| !planted(Bug::TwoRuns)) {
             // The run is the answer to all of them; that it is on its way is no news.
             let by = Reason::new("RunActive", format!("run {} is active", run.name));
             self.status.held_back = asking.iter().map(|trigger| self.hold(trigger, &by, &held_before)).collect();
@@ -303,18 +310,14 @@ impl Look<'_> {
     }
 
     fn finish(self) -> Plan<ModelEffect, ModelStatus> {
-        debug_assert!(
-            crate::invariants::one_run(self.observed.status, &self.status) || self.observed.run_end.is_some(),
-            "I4"
-        );
-        debug_assert!(
-            self.status.automatic_runs == self.observed.status.automatic_runs
-                || guards::within_budget(self.policy, &self.status, self.now),
-            "I9: over budget"
-        );
         let conditions = conditions::of(self.policy, self.observed, &self.status, self.now);
         let next_look = self.next_look();
-        Plan { effects: self.effects, status: self.status, next_look, reasons: self.reasons, conditions }
+        let plan = Plan { effects: self.effects, status: self.status, next_look, reasons: self.reasons, conditions };
+        if cfg!(debug_assertions) && !cfg!(feature = "planted") {
+            let broken = crate::invariants::model(self.policy, self.observed, &plan, self.now);
+            debug_assert!(broken.is_empty(), "{broken:?}");
+        }
+        plan
     }
 
     /// In an hour, or when a tick or the end of a cooldown comes first.
