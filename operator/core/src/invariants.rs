@@ -25,6 +25,7 @@ pub fn endpoint(
     let promises = [
         (weights_add_up(&plan.status), "I1: a canary of nobody, of more than everybody, or of stable itself"),
         (growth_has_evidence(policy, observed, plan, now), "I2: a weight grew without evidence since it was set"),
+        (trial_begins_anew(observed, plan), "I2: a rollout begins with another one's evidence"),
         (retreat_comes_first(plan), "I3: the registry comes before the route"),
         (traffic_only_to_verified(observed, plan), "I5: traffic to a version that is not verified or not approved"),
         (stable_stays(observed, plan), "I7: something that serves, is on trial or is the way back is unloaded"),
@@ -65,6 +66,14 @@ pub fn growth_has_evidence(
         && elapsed(before.weight_since, now) >= before.current(policy).hold
         && (before.paused.is_none() || observed.requests.iter().any(|(_, request)| *request == RolloutRequest::Resume))
         && frozen(&policy.freezes, now).is_none()
+}
+
+/// I2: what one candidate has shown says nothing of the next.
+pub fn trial_begins_anew(observed: &EndpointObserved<'_>, plan: &EndpointPlan) -> bool {
+    let before = observed.status.rollout.as_ref().map(|rollout| &rollout.id);
+    plan.status.rollout.as_ref().is_none_or(|rollout| {
+        before == Some(&rollout.id) || rollout.evidence.canary_requests == 0 && rollout.evidence.answered_at_weight == 0
+    })
 }
 
 /// I3: what takes a version back is carried out before anything that needs the registry, and a route without the canary

@@ -34,6 +34,39 @@ pub enum Bug {
     NamesForgotten,
 }
 
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 27] = [
+        Self::EvidenceKeptOnStep,
+        Self::HoldIgnored,
+        Self::PromotedOnSilence,
+        Self::RollbackAfterRegistry,
+        Self::StableUnloadedBeforeBake,
+        Self::UnloadedBeforeRouted,
+        Self::UnreadyPromoted,
+        Self::BarForgotten,
+        Self::WindowsCountedTwice,
+        Self::PauseForever,
+        Self::LoadForever,
+        Self::HarmIgnoredWhilePaused,
+        Self::FrozenIgnored,
+        Self::BakeWithoutHarm,
+        Self::SupersededKeepsEvidence,
+        Self::ChampionMovedOnce,
+        Self::UnapprovedServed,
+        Self::SilenceIgnored,
+        Self::CooldownFromStart,
+        Self::BreakerNeverCloses,
+        Self::BreakerNeverHalfOpens,
+        Self::TwoRuns,
+        Self::RunWhileRolling,
+        Self::BaselineNotRenewed,
+        Self::BudgetIgnored,
+        Self::EndCountedTwice,
+        Self::NamesForgotten,
+    ];
+}
+
 #[cfg(feature = "planted")]
 mod switch {
     use std::cell::Cell;

@@ -53,6 +53,8 @@ pub struct Version {
     pub earns: u32,
     /// It can be loaded.
     pub loads: bool,
+    /// Its servers never say whether they are ready.
+    pub hangs: bool,
     /// When its training ended: what it knows.
     pub knows_until: Timestamp,
 }
@@ -85,13 +87,22 @@ pub struct ModelPart {
 #[derive(Clone, Debug, Default)]
 pub struct EndpointPart {
     /// Windows, in the order in which they arrived.
-    pub windows: Vec<Arc<Window>>,
+    pub windows: Vec<Window>,
     /// Plans.
     pub plans: Log<EndpointStatus, EndpointEffect>,
 }
 
+/// Entries of which more than their existence is kept.
+const KEPT: usize = 3;
+
 /// Creates entry `seq` (from 1) of a log.
-pub fn append<S, E>(log: &mut Log<S, E>, seq: usize, entry: Entry<S, E>, tape: &mut Tape, faults: u32) -> Answer {
+pub fn append<S: Default, E>(
+    log: &mut Log<S, E>,
+    seq: usize,
+    entry: Entry<S, E>,
+    tape: &mut Tape,
+    faults: u32,
+) -> Answer {
     if tape.fault(faults) {
         return Answer::Doubtful;
     }
@@ -99,5 +110,8 @@ pub fn append<S, E>(log: &mut Log<S, E>, seq: usize, entry: Entry<S, E>, tape: &
         return if log.len() >= seq { Answer::Taken } else { Answer::Doubtful };
     }
     log.push(entry);
+    if let Some(old) = log.len().checked_sub(KEPT + 1) {
+        (log[old].status, log[old].effects) = (Arc::default(), Vec::new());
+    }
     if tape.fault(faults) { Answer::Doubtful } else { Answer::Created }
 }

@@ -3,12 +3,13 @@
 //! on being alone but the create-only log.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use fairway_core::endpoint::{self, EndpointEffect, EndpointObserved, EndpointStatus, RolloutRequest, RolloutResult};
 use fairway_core::model::{self, Champion, ModelEffect, ModelObserved, ModelRequest, ModelStatus};
 use fairway_core::{Plan, invariants};
-use fairway_wire::{Profile, Target, Window};
+use fairway_wire::{Profile, Target};
 
 use crate::bucket::{Answer, Entry, append};
 use crate::plane::acked;
@@ -90,9 +91,10 @@ impl Controller {
             .read
             .entry(index)
             .or_insert_with(|| world.endpoints[index].part.windows.len().saturating_sub(WINDOWS_MAX));
-        let (windows, read_to) = world.listed(index, *from);
+        let windows = world.listed(index, *from);
         let requests = std::mem::take(&mut world.endpoints[index].asked);
-        let (plan, broken) = decide_endpoint(world, index, &kept.status, &windows, &requests);
+        let (plan, broken) = decide_endpoint(world, index, &kept.status, windows.clone(), &requests);
+        world.stats.decisions += 1;
         let matters = plan.effects.iter().any(|effect| !matches!(effect, EndpointEffect::Load { .. }));
         let codes: Vec<String> = plan.reasons.iter().map(|reason| reason.code.clone()).collect();
         if !matters && codes == kept.said && windows.is_empty() {
@@ -116,7 +118,7 @@ impl Controller {
         if ours {
             (kept.seq, kept.status, kept.said) = (kept.seq + 1, status, codes);
             kept.undone = plan.effects.into();
-            *from = read_to;
+            *from = windows.end;
             world.tell("endpoint", index, &plan.reasons);
             // One that was not stored was decided on what is past, and does nothing.
             broken.into_iter().for_each(|promise| world.violate(promise.to_owned()));
@@ -141,10 +143,11 @@ impl Controller {
         }
         let serving = world.models[index].endpoints[0];
         let from = memory.read_for_models.entry(index).or_insert_with(|| world.endpoints[serving].part.windows.len());
-        let (windows, read_to) = world.listed(serving, *from);
+        let windows = world.listed(serving, *from);
         let endpoint = world.endpoints[serving].part.plans.last().map(|entry| entry.status.clone()).unwrap_or_default();
         let requests = std::mem::take(&mut world.models[index].asked);
-        let (plan, broken) = decide_model(world, index, &kept.status, &endpoint, &windows, &requests);
+        let (plan, broken) = decide_model(world, index, serving, &kept.status, &endpoint, windows.clone(), &requests);
+        world.stats.decisions += 1;
         let codes: Vec<String> = plan.reasons.iter().map(|reason| reason.code.clone()).collect();
         if plan.effects.is_empty() && codes == kept.said && windows.is_empty() {
             return true;
@@ -165,7 +168,7 @@ impl Controller {
         if ours {
             (kept.seq, kept.status, kept.said) = (kept.seq + 1, status, codes);
             kept.undone = plan.effects.into();
-            *from = read_to;
+            *from = windows.end;
             world.tell("model", index, &plan.reasons);
             broken.into_iter().for_each(|promise| world.violate(promise.to_owned()));
             world.model_planned(index);
@@ -191,10 +194,10 @@ fn taken_up<S: Default, E: Clone>(log: &[Entry<S, E>]) -> Kept<S, E> {
 }
 
 fn decide_endpoint(
-    world: &mut World,
+    world: &World,
     index: usize,
     status: &EndpointStatus,
-    windows: &[Window],
+    windows: Range<usize>,
     requests: &[(String, RolloutRequest)],
 ) -> (Plan<EndpointEffect, EndpointStatus>, Vec<&'static str>) {
     let endpoint = &world.endpoints[index];
@@ -204,7 +207,7 @@ fn decide_endpoint(
     let ready: BTreeSet<String> = endpoint.fleet.ready();
     let observed = EndpointObserved {
         status,
-        windows,
+        windows: &endpoint.part.windows[windows],
         wanted: wanted.as_ref(),
         ready: &ready,
         broken: &endpoint.fleet.broken,
@@ -217,16 +220,16 @@ fn decide_endpoint(
     };
     let plan = endpoint::decide(&endpoint.policy, &observed, world.now);
     let broken = invariants::endpoint(&endpoint.policy, &observed, &plan, world.now);
-    world.stats.decisions += 1;
     (plan, broken)
 }
 
 fn decide_model(
-    world: &mut World,
+    world: &World,
     index: usize,
+    at: usize,
     status: &ModelStatus,
     endpoint: &EndpointStatus,
-    windows: &[Window],
+    windows: Range<usize>,
     requests: &[ModelRequest],
 ) -> (Plan<ModelEffect, ModelStatus>, Vec<&'static str>) {
     let model = &world.models[index];
@@ -251,12 +254,11 @@ fn decide_model(
         new_rows: None,
         erasure: None,
         ended_rollouts: &ended,
-        windows,
+        windows: &world.endpoints[at].part.windows[windows],
         run_end: run.and_then(|run| run.outcome.as_ref()),
         requests,
     };
     let plan = model::decide(&model.policy, &observed, world.now);
     let broken = invariants::model(&model.policy, &observed, &plan, world.now);
-    world.stats.decisions += 1;
     (plan, broken)
 }

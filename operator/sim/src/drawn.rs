@@ -87,6 +87,7 @@ fn model(tape: &mut Tape, endpoints: Vec<usize>) -> Model {
         endpoints,
         unapproved: BTreeMap::new(),
         data_fault: None,
+        bad_ends: 0,
         ended: None,
         asked: Vec::new(),
         started: Vec::new(),

@@ -63,13 +63,20 @@ impl Fleet {
     }
 
     /// Time goes by.
-    pub fn advance(&mut self, loads: impl Fn(&str) -> bool, tape: &mut Tape, faults: u32) {
+    pub fn advance(
+        &mut self,
+        loads: impl Fn(&str) -> bool,
+        hangs: impl Fn(&str) -> bool,
+        tape: &mut Tape,
+        faults: u32,
+    ) {
         for (digest, it) in &mut self.servers {
             if it.ready && tape.fault(faults / 4) {
                 // Crashed or evicted: started again by whoever runs the pods.
                 (it.ready, it.starting) = (false, Some(1 + tape.pick(8)));
             }
             match it.starting {
+                Some(0) if hangs(digest) => {}
                 Some(0) if loads(digest) => (it.ready, it.starting) = (true, None),
                 Some(0) => {
                     it.starting = None;

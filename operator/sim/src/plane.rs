@@ -2,7 +2,6 @@
 //! windows that are lost, late, or sent twice. A router drops the canary by itself when its lease is over.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use fairway_stats::{Cells, Histogram};
 use fairway_wire::{Arm, ArmKey, ErrorKind, Route, Track, Window};
@@ -35,7 +34,7 @@ pub struct Router {
     open: Window,
     exposures: Vec<Exposure>,
     /// Windows on their way.
-    sent: Vec<(u32, Arc<Window>)>,
+    sent: Vec<(u32, Window)>,
 }
 
 /// What the users of an endpoint did since the route of a generation was taken: the truth, whatever was reported.
@@ -170,7 +169,6 @@ impl Router {
         if tape.fault(faults) {
             return;
         }
-        let window = Arc::new(window);
         if tape.fault(faults) {
             self.sent.push((tape.pick(12), window.clone()));
         }
@@ -195,11 +193,11 @@ impl Router {
     }
 
     /// Windows that have arrived.
-    pub fn arrived(&mut self) -> Vec<Arc<Window>> {
+    pub fn arrived(&mut self) -> Vec<Window> {
         let (here, on_their_way) = std::mem::take(&mut self.sent).into_iter().partition(|(left, _)| *left == 0);
         self.sent = on_their_way;
         self.sent.iter_mut().for_each(|(left, _)| *left -= 1);
-        Vec::<(u32, Arc<Window>)>::from_iter(here).into_iter().map(|(_, window)| window).collect()
+        Vec::<(u32, Window)>::from_iter(here).into_iter().map(|(_, window)| window).collect()
     }
 
     /// It crashed: what it had not sent is lost, and it comes back under another name.

@@ -3,15 +3,15 @@
 //! every promise is held.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::ops::Range;
 use std::time::Duration;
 
 use fairway_core::Reason;
-use fairway_core::endpoint::{EndpointEffect, EndpointStatus, RolloutRequest, RolloutResult};
+use fairway_core::endpoint::{Ended, EndpointEffect, EndpointStatus, RolloutRequest, RolloutResult};
 use fairway_core::model::{ModelEffect, ModelRequest, RunEnd};
 use fairway_core::plan::elapsed;
 use fairway_core::policy::{EndpointPolicy, ModelPolicy};
-use fairway_wire::{Profile, Route, Target, Window};
+use fairway_wire::{Profile, Route, Target};
 use jiff::Timestamp;
 
 use crate::bucket::{EndpointPart, ModelPart, Version};
@@ -100,6 +100,8 @@ pub struct Model {
     pub data_fault: Option<Reason>,
     /// What people and CI asked.
     pub asked: Vec<ModelRequest>,
+    /// Runs that were rejected or failed, and versions of its first endpoint that were taken back.
+    pub(crate) bad_ends: u32,
     /// When the last run ended, and whether it was judged.
     pub(crate) ended: Option<(Timestamp, bool)>,
     /// Starts of automatic runs.
@@ -282,7 +284,8 @@ impl World {
         let versions = &self.models[endpoint.model].part.versions;
         let tape = &mut self.tape;
         let loads = |digest: &str| versions.values().any(|it| it.target.digest == digest && it.loads);
-        endpoint.fleet.advance(loads, tape, faults.fleet);
+        let hangs = |digest: &str| versions.values().any(|it| it.target.digest == digest && it.hangs);
+        endpoint.fleet.advance(loads, hangs, tape, faults.fleet);
         let mut crashed = 0;
         for router in &mut endpoint.routers {
             if tape.fault(faults.plane / 4) {
@@ -337,25 +340,25 @@ impl World {
                 self.violation.get_or_insert(format!("I8: run {name} ended twice"));
             }
             let judged = !matches!(end, RunEnd::DataRefused { .. } | RunEnd::Failed { .. });
+            let bad = matches!(end, RunEnd::Rejected { .. } | RunEnd::Failed { .. });
             (run.left, run.outcome) = (None, Some(end));
             self.models[index].ended = Some((self.now, judged));
+            self.models[index].bad_ends += u32::from(bad);
         }
     }
 
     fn register(&mut self, index: usize, run: &str) -> u64 {
         let now = self.now;
-        let kind = self.tape.pick(10);
+        let kind = self.tape.pick(20);
         let part = &mut self.models[index].part;
         let number = part.versions.last_key_value().map_or(1, |(number, _)| number + 1);
         let version = Version {
             target: Target { version: number, digest: format!("sha256:{index:02}{number:062}") },
             run: run.to_owned(),
-            errors: match kind {
-                6 | 7 => 400,
-                _ => 5,
-            },
-            earns: if kind == 8 { 100 } else { 300 },
-            loads: kind != 9,
+            errors: if matches!(kind, 12..=15) { 400 } else { 5 },
+            earns: if matches!(kind, 16 | 17) { 100 } else { 300 },
+            loads: kind != 18,
+            hangs: kind == 19,
             knows_until: now,
         };
         part.versions.insert(number, version);
@@ -363,12 +366,12 @@ impl World {
         number
     }
 
-    /// Windows from the `from`th on, and where the next look begins. A stale list misses the newest.
-    pub fn listed(&mut self, endpoint: usize, from: usize) -> (Vec<Window>, usize) {
-        let windows = &self.endpoints[endpoint].part.windows;
+    /// Which windows a look sees: those from the `from`th on. A stale list misses the newest.
+    pub fn listed(&mut self, endpoint: usize, from: usize) -> Range<usize> {
         let missed = if self.tape.fault(self.faults.bucket) { self.tape.pick(4) as usize } else { 0 };
-        let end = windows.len().saturating_sub(missed).max(from.min(windows.len()));
-        (windows[from.min(end)..end].iter().map(|window: &Arc<Window>| (**window).clone()).collect(), end)
+        let all = self.endpoints[endpoint].part.windows.len();
+        let from = from.min(all);
+        from..all.saturating_sub(missed).max(from)
     }
 
     /// Carries out one effect of plan `seq`; false if it must be tried again.
@@ -445,6 +448,8 @@ impl World {
         let (status, by_hand) = (entry.status.clone(), entry.by_hand);
         let before = endpoint.part.plans.len().checked_sub(2).map(|at| endpoint.part.plans[at].status.clone());
         let before = before.unwrap_or_default();
+        // A way back that a person asked for may have waited for its servers.
+        let by_hand = by_hand || before.returning.is_some();
         let ghost = &mut endpoint.ghost;
         ghost.seen = endpoint.part.plans.len();
         let answered_since =
@@ -474,6 +479,17 @@ impl World {
             && ghost.barred.contains(digest)
         {
             broken.push("a version that was taken back is on trial again, and nobody asked for it");
+        }
+        let others = match (&ghost.on_trial, &now_on_trial) {
+            (Some((was, ..)), Some((is, ..))) => was != is,
+            (was, _) => was.is_none(),
+        };
+        let first = endpoint.policy.steps.as_slice()[0].weight.ppm();
+        let came_back = before.rollout.as_ref().map(|it| &it.id) == status.rollout.as_ref().map(|it| &it.id);
+        let same = before.rollout.as_ref().map(|it| &it.candidate) == status.rollout.as_ref().map(|it| &it.candidate);
+        let higher = now_on_trial.as_ref().is_some_and(|(_, weight, _)| *weight > first);
+        if others && higher && !by_hand && !(came_back && same) {
+            broken.push("I2: a version begins above the first step");
         }
         let changed = ghost.on_trial.as_ref().map(|(id, weight, _)| (id, weight))
             != now_on_trial.as_ref().map(|(id, weight, _)| (id, weight));
@@ -507,6 +523,12 @@ impl World {
                 (RolloutResult::Promoted, _) => "a rollout ended well",
             })
             .collect();
+        let taken_back = |ended: &&Ended| ended.result == RolloutResult::RolledBack;
+        let new = status.history.iter().skip(before.history.len().min(status.history.len()));
+        let model = &mut self.models[endpoint.model];
+        if model.endpoints[0] == index {
+            model.bad_ends += u32::try_from(new.filter(taken_back).count()).unwrap_or(u32::MAX);
+        }
         for promise in broken {
             self.violate(promise.to_owned());
         }
@@ -545,6 +567,9 @@ impl World {
             if early && self.faults.clock == 0 {
                 broken.push("I9: an automatic run within the cooldown of the last one".to_owned());
             }
+        }
+        if status.rejections > model.bad_ends {
+            broken.push(format!("I9: {} rejections, and only {} of all", status.rejections, model.bad_ends));
         }
         if status.suppressed.is_some() {
             events.push("a trigger was held back");

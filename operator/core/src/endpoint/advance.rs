@@ -137,15 +137,13 @@ impl Look<'_> {
     }
 
     fn supersede(&mut self, newer: &Target) {
+        if let (Some(rollout), true) = (&mut self.status.rollout, planted(Bug::SupersededKeepsEvidence)) {
+            rollout.candidate = newer.clone();
+            return;
+        }
         let reason = Reason::new("Superseded", format!("version {} took its place", newer.version));
-        let kept = self.status.rollout.as_ref().map(|rollout| rollout.evidence.clone());
         self.end(RolloutResult::Superseded, reason);
         self.consider_wanted();
-        if let (Some(rollout), Some(kept), true) =
-            (&mut self.status.rollout, kept, planted(Bug::SupersededKeepsEvidence))
-        {
-            rollout.evidence = kept;
-        }
     }
 
     /// It may not serve, or cannot.
