@@ -16,19 +16,28 @@ struct Cell {
     sum: Fixed,
 }
 
-/// Counts and sums of a metric in 256 cells of users. 4 KiB whatever is recorded; recording never allocates.
+/// Nothing recorded.
+static NONE: [Cell; CELLS] = [Cell { n: 0, sum: Fixed::ZERO }; CELLS];
+
+/// Counts and sums of a metric in 256 cells of users. Nothing without a unit, else 4 KiB whatever is recorded: only the first
+/// unit allocates.
 ///
 /// As JSON it is a list of `[cell, n, sum in millionths]`, without the empty cells.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(from = "Vec<(u8, u64, Fixed)>", into = "Vec<(u8, u64, Fixed)>")]
 pub struct Cells {
-    cells: Box<[Cell; CELLS]>,
+    /// None as long as all are empty.
+    cells: Option<Box<[Cell; CELLS]>>,
 }
 
 impl Cells {
     /// Cells without a unit.
-    pub fn new() -> Self {
-        Self { cells: Box::new([Cell::default(); CELLS]) }
+    pub const fn new() -> Self {
+        Self { cells: None }
+    }
+
+    fn all(&self) -> &[Cell; CELLS] {
+        self.cells.as_deref().unwrap_or(&NONE)
     }
 
     /// Counts one unit (an exposure, say) of a user of `cell` with its value, rounded to millionths (see [`Fixed`]).
@@ -38,14 +47,23 @@ impl Cells {
 
     /// Adds `n` units with the sum of their values to `cell`. Both saturate.
     pub fn add(&mut self, cell: u8, n: u64, sum: Fixed) {
-        let cell = &mut self.cells[usize::from(cell)];
+        if n == 0 && sum == Fixed::default() {
+            return;
+        }
+        let cells = self.cells.get_or_insert_with(|| Box::new(NONE));
+        let cell = &mut cells[usize::from(cell)];
         cell.n = cell.n.saturating_add(n);
         cell.sum += sum;
     }
 
     /// Adds all of `other`: exact, associative and commutative (short of saturation).
     pub fn merge(&mut self, other: &Self) {
-        for (cell, more) in self.cells.iter_mut().zip(other.cells.iter()) {
+        let Some(more) = &other.cells else { return };
+        let Some(cells) = &mut self.cells else {
+            self.cells = Some(more.clone());
+            return;
+        };
+        for (cell, more) in cells.iter_mut().zip(more.iter()) {
             cell.n = cell.n.saturating_add(more.n);
             cell.sum += more.sum;
         }
@@ -53,22 +71,22 @@ impl Cells {
 
     /// How many units were recorded.
     pub fn n(&self) -> u64 {
-        self.cells.iter().fold(0, |sum, c| sum.saturating_add(c.n))
+        self.all().iter().fold(0, |sum, c| sum.saturating_add(c.n))
     }
 
     /// The sum of the values, in the metric's unit.
     pub fn sum(&self) -> f64 {
-        self.cells.iter().map(|c| c.sum).sum::<Fixed>().to_f64()
+        self.all().iter().map(|c| c.sum).sum::<Fixed>().to_f64()
     }
 
     /// Units and sum of each of the 256 cells, in order; of an empty one too.
     pub fn parts(&self) -> impl Iterator<Item = (u64, Fixed)> + Clone + '_ {
-        self.cells.iter().map(|cell| (cell.n, cell.sum))
+        self.all().iter().map(|cell| (cell.n, cell.sum))
     }
 
     /// How many cells hold a unit: the independent groups behind the standard error.
     pub fn occupied(&self) -> usize {
-        self.cells.iter().filter(|c| c.n > 0).count()
+        self.all().iter().filter(|c| c.n > 0).count()
     }
 
     /// The mean value of a unit; `None` without units.
@@ -87,7 +105,7 @@ impl Cells {
         if occupied < 2.0 {
             return None;
         }
-        let squares: f64 = self.cells.iter().map(|c| (c.sum.to_f64() - mean * c.n as f64).powi(2)).sum();
+        let squares: f64 = self.all().iter().map(|c| (c.sum.to_f64() - mean * c.n as f64).powi(2)).sum();
         Some((occupied / (occupied - 1.0) * squares).sqrt() / self.n() as f64)
     }
 }
@@ -111,7 +129,7 @@ impl From<Vec<(u8, u64, Fixed)>> for Cells {
 impl From<Cells> for Vec<(u8, u64, Fixed)> {
     fn from(cells: Cells) -> Self {
         (0..=u8::MAX)
-            .zip(cells.cells.iter())
+            .zip(cells.all().iter())
             .filter(|(_, c)| **c != Cell::default())
             .map(|(index, c)| (index, c.n, c.sum))
             .collect()

@@ -49,6 +49,12 @@ pub struct Evaluation {
     pub beside_champion: BTreeMap<String, PairedSpread>,
     /// The same of candidate and popularity.
     pub beside_popularity: BTreeMap<String, PairedSpread>,
+    /// How candidate and champion vary together over the users of each segment. For the gates, not for the record.
+    #[serde(skip)]
+    pub beside_champion_by_segment: BTreeMap<String, BTreeMap<String, PairedSpread>>,
+    /// The same of candidate and popularity.
+    #[serde(skip)]
+    pub beside_popularity_by_segment: BTreeMap<String, BTreeMap<String, PairedSpread>>,
     /// How many users were judged on.
     pub users: u64,
     /// How it was done.
@@ -62,17 +68,29 @@ pub struct Ranking {
     pub metrics: Metrics,
     /// Recall and NDCG of each user of the split, at each cut-off.
     users: Vec<Vec<(f64, f64)>>,
+    /// Places in `users` of each segment's users.
+    segments: BTreeMap<String, Vec<usize>>,
     ks: Vec<usize>,
 }
 
 impl Ranking {
     /// How this model and another one vary together over the same users, by metric. Empty if the users are others.
     pub fn beside(&self, other: &Self) -> BTreeMap<String, PairedSpread> {
+        let everybody: Vec<usize> = (0..self.users.len()).collect();
+        self.beside_among(other, &everybody)
+    }
+
+    /// The same over the users of each segment.
+    pub fn beside_by_segment(&self, other: &Self) -> BTreeMap<String, BTreeMap<String, PairedSpread>> {
+        self.segments.iter().map(|(name, users)| (name.clone(), self.beside_among(other, users))).collect()
+    }
+
+    fn beside_among(&self, other: &Self, users: &[usize]) -> BTreeMap<String, PairedSpread> {
         if self.users.len() != other.users.len() || self.ks != other.ks {
             return BTreeMap::new();
         }
         let spread = |at: usize, of: fn(&(f64, f64)) -> f64| {
-            let both = self.users.iter().zip(&other.users).map(|(ours, theirs)| (of(&ours[at]), of(&theirs[at])));
+            let both = users.iter().map(|&user| (of(&self.users[user][at]), of(&other.users[user][at])));
             PairedSpread::of(&both.collect::<Vec<_>>())
         };
         let by_k = self.ks.iter().enumerate().flat_map(|(at, k)| {
@@ -108,8 +126,9 @@ pub fn full_ranking(model: &dyn Recommender, split: &Split, ks: &[usize]) -> Ran
         let shown = count_distinct(shown, model.items().len());
         overall.insert(format!("coverage@{k}"), shown as f64 / in_training.max(1) as f64);
     }
-    let metrics = Metrics { overall, by_segment: by_segment(split, &ranked, ks) };
-    Ranking { metrics, users: ranked.into_iter().map(|one| one.values).collect(), ks: ks.to_vec() }
+    let segments = members(split);
+    let metrics = Metrics { overall, by_segment: by_segment(&segments, &ranked, ks) };
+    Ranking { metrics, users: ranked.into_iter().map(|one| one.values).collect(), segments, ks: ks.to_vec() }
 }
 
 /// Index in the model of each item of the data, or [`NONE`].
@@ -130,16 +149,26 @@ fn count_distinct(indices: impl Iterator<Item = u32>, len: usize) -> usize {
     met.into_iter().filter(|met| *met).count()
 }
 
-fn by_segment(split: &Split, ranked: &[Ranked], ks: &[usize]) -> BTreeMap<String, SegmentMetrics> {
-    let mut groups: BTreeMap<u32, Vec<&Ranked>> = BTreeMap::new();
-    for (user, one) in split.users.iter().zip(ranked) {
-        if user.segment != NONE {
-            groups.entry(user.segment).or_default().push(one);
+/// Places in the split's users of each segment's users.
+fn members(split: &Split) -> BTreeMap<String, Vec<usize>> {
+    let mut segments: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (place, user) in split.users.iter().enumerate() {
+        if let Some(name) = crate::split::segment_name(&split.train, user.segment) {
+            segments.entry(name.to_owned()).or_default().push(place);
         }
     }
-    let named = groups.into_iter().map(|(segment, group)| {
+    segments
+}
+
+fn by_segment(
+    segments: &BTreeMap<String, Vec<usize>>,
+    ranked: &[Ranked],
+    ks: &[usize],
+) -> BTreeMap<String, SegmentMetrics> {
+    let named = segments.iter().map(|(name, places)| {
+        let group: Vec<&Ranked> = places.iter().map(|&place| &ranked[place]).collect();
         let metrics = SegmentMetrics { users: group.len() as u64, values: means(&group, ks) };
-        (split.train.segments.name(segment).to_owned(), metrics)
+        (name.clone(), metrics)
     });
     named.collect()
 }
@@ -279,6 +308,8 @@ mod tests {
         let model = Fixed(Vocabulary::from_names(["a", "b", "c", "z"]), vec![4.0, 3.0, 2.0, 1.0]);
         let ranking = full_ranking(&model, &split, &[1, 2]);
         assert_eq!(ranking.beside(&ranking)["recall@2"].standard_error(1.0), 0.0);
+        let by_segment = ranking.beside_by_segment(&ranking);
+        assert_eq!((by_segment.len(), by_segment["uk"]["recall@2"].n), (1, 1));
         let metrics = ranking.metrics;
         // ann: b is first without a, 1 of 2 targets (1 of 1 at k = 1). bob: a, c.
         assert_eq!(metrics.overall["recall@1"], 0.5);

@@ -159,6 +159,8 @@ impl Run<'_> {
         let evaluation = Evaluation {
             beside_champion: champion.as_ref().map(|it| candidate.beside(it)).unwrap_or_default(),
             beside_popularity: candidate.beside(&popularity),
+            beside_champion_by_segment: champion.as_ref().map(|it| candidate.beside_by_segment(it)).unwrap_or_default(),
+            beside_popularity_by_segment: candidate.beside_by_segment(&popularity),
             candidate: candidate.metrics,
             champion: champion.map(|it| it.metrics),
             popularity: popularity.metrics,

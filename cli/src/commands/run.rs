@@ -58,7 +58,8 @@ async fn start(name: &str, reason: &str, force: bool, wait: Option<Duration>, pl
     if !is_active(&folder, name).await {
         let body = json!({"name": name, "reason": reason, "force": force});
         reasons = folder.send(reqwest::Method::POST, "/admin/runs", Some(body)).await?;
-        let has_started = reasons.iter().any(|reason| reason.code == "RunStarted");
+        // Asked twice at once, there is one run, and both are told of it.
+        let has_started = reasons.iter().any(|reason| ["RunStarted", "AlreadyRunning"].contains(&reason.code.as_str()));
         if !has_started {
             // It may have ended between the first look and the asking.
             if let Some(end) = run.outcome::<RunEnd>().await? {

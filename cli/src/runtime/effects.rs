@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use fairway_core::Reason;
 use fairway_core::endpoint::EndpointEffect;
-use fairway_core::model::ModelEffect;
+use fairway_core::model::{ModelEffect, RunMode};
 use fairway_registry::Error as RegistryError;
 use fairway_wire::{Target, Window};
 use jiff::Timestamp;
@@ -54,7 +54,7 @@ impl Runtime {
 
     pub(super) async fn carry_out_model(&mut self, effect: &ModelEffect, now: Timestamp) -> Result<()> {
         match effect {
-            ModelEffect::StartRun { name, reason } => self.start_training(name, reason, now).await,
+            ModelEffect::StartRun { name, reason, mode } => self.start_training(name, reason, *mode, now).await,
             ModelEffect::CancelRun { name, why } => {
                 if let Some(training) = self.training.as_ref().filter(|training| training.name() == name) {
                     training.cancel(why);
@@ -75,7 +75,13 @@ impl Runtime {
         parts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
     }
 
-    pub(super) async fn start_training(&mut self, name: &str, reason: &Reason, now: Timestamp) -> Result<()> {
+    pub(super) async fn start_training(
+        &mut self,
+        name: &str,
+        reason: &Reason,
+        mode: RunMode,
+        now: Timestamp,
+    ) -> Result<()> {
         if self.training.is_some() {
             return Ok(());
         }
@@ -84,7 +90,7 @@ impl Runtime {
         let previous =
             champion.as_ref().and_then(|bundle| Timestamp::from_millisecond(bundle.manifest.trained_through_ms).ok());
         let (champion_digest, evidence) = (stable.map(|target| target.digest.clone()), self.evidence());
-        let cause = Cause { reason, evidence, champion: champion_digest };
+        let cause = Cause { reason, mode, evidence, champion: champion_digest };
         let plan = self.spec.training_plan(name, cause, now, previous);
         let start = super::training::Start {
             plan,
@@ -92,7 +98,7 @@ impl Runtime {
             work: self.work.join("runs").join(name),
             model_log: self.model_log.clone(),
             champion,
-            gates: self.spec.model_policy.gates.clone(),
+            admission: self.spec.model_policy.admission.clone(),
             signing_key: self.spec.signing_key.clone(),
             clock: self.clock.clone(),
             journal: self.journal.clone(),

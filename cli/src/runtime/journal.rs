@@ -123,14 +123,16 @@ impl std::fmt::Display for Line {
     }
 }
 
-/// Reasons for which data are refused, as `fairway-trainer` names them.
-const DATA: [&str; 6] = ["DataStale", "TooFewRows", "ColumnMissing", "SqlInvalid", "AccessDenied", "CheckFailed"];
+/// Reasons for which data are refused, as `fairway-trainer` names them, and that of faults in the requests.
+const DATA: [&str; 7] =
+    ["DataStale", "TooFewRows", "ColumnMissing", "SqlInvalid", "AccessDenied", "CheckFailed", "DataInvalid"];
 
 fn about(code: &str) -> &'static str {
     match code {
-        "RunStarted" | "Registered" | "Rejected" | "Failed" | "Cancelled" | "First" => "train",
+        "RunStarted" | "AlreadyRunning" | "Registered" | "Rejected" | "Failed" | "Cancelled" | "First" => "train",
         "Drift" | "Degradation" | "MaxAge" => "drift",
         "Cooldown" | "BudgetSpent" | "BreakerOpen" | "RolloutActive" | "RunActive" => "hold",
+        "AfterRollout" | "ApprovalPending" | "BreakerHalfOpen" | "LabelsImmature" => "hold",
         "FirstVersion" | "ServingBaseline" | "ServingChampion" | "NoVersion" | "Loading" => "serve",
         code if DATA.contains(&code) => "data",
         _ => "rollout",

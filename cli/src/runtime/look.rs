@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use fairway_core::endpoint::{self, EndpointEffect, EndpointObserved, EndpointStatus, RolloutRequest, RolloutResult};
 use fairway_core::model::{self, Champion, ModelEffect, ModelObserved, ModelRequest, ModelStatus};
 use fairway_core::{Condition, Plan, Reason};
-use fairway_registry::{EndpointLog, ModelLog, Registry, State};
+use fairway_registry::{EndpointLog, ModelLog, Registry};
 use fairway_server::Router;
 use fairway_wire::{Target, Window};
 use jiff::Timestamp;
@@ -140,12 +140,12 @@ impl Runtime {
         }
         let registered = self.model_log.head().await.context("reading the registry")?.map(|entry| entry.state);
         self.versions.collect(&self.router).await;
-        let wanted = self.wanted(registered.as_ref());
+        let (wanted, awaiting) = self.wanted(registered.as_ref(), now);
 
         let endpoint = self.decide_endpoint(now, wanted.as_ref(), &asked.rollout);
         self.keep_endpoint(now, wanted.clone(), &endpoint).await?;
         self.carry_out(now).await?;
-        let model = self.decide_model(now, wanted.as_ref(), run_end.as_ref(), &asked.model);
+        let model = self.decide_model(now, wanted.as_ref(), awaiting.as_ref(), run_end.as_ref(), &asked.model);
         self.keep_model(now, wanted, &model, run_end.is_some()).await?;
         self.carry_out(now).await?;
 
@@ -206,21 +206,6 @@ impl Runtime {
         }
     }
 
-    /// What the endpoint's reference stands for now. `@challenger` falls back to the champion while there is none.
-    fn wanted(&self, registered: Option<&State>) -> Option<Target> {
-        let state = registered?;
-        let version = match &self.spec.version {
-            fairway_api::values::VersionRef::Alias(alias) => {
-                state.by_alias(alias).or_else(|| state.by_alias("champion"))
-            }
-            fairway_api::values::VersionRef::Number(number) => state.versions.get(number),
-            fairway_api::values::VersionRef::Digest(digest) => {
-                state.versions.values().find(|version| version.digest.as_str() == digest)
-            }
-        };
-        version.map(|version| Target { version: version.number, digest: version.digest.to_string() })
-    }
-
     pub(super) fn lease(&self) -> Duration {
         self.clock.stretch(LEASE)
     }
@@ -249,6 +234,7 @@ impl Runtime {
         &self,
         now: Timestamp,
         wanted: Option<&Target>,
+        awaiting_approval: Option<&Reason>,
         run_end: Option<&model::RunEnd>,
         requests: &[ModelRequest],
     ) -> Plan<ModelEffect, ModelStatus> {
@@ -269,6 +255,11 @@ impl Runtime {
             champion,
             candidate_waiting,
             rollout_active: status.rollout.is_some() || status.bake.is_some(),
+            awaiting_approval,
+            // Runs check their data themselves; nobody looks at them between runs, and nothing is erased row by row.
+            data_fault: None,
+            new_rows: None,
+            erasure: None,
             ended_rollouts: &ended,
             windows: &self.model.unread,
             run_end,

@@ -12,6 +12,7 @@ mod spec;
 mod tidy;
 mod training;
 mod versions;
+mod wanted;
 
 pub use admin::{AdminState, routes};
 pub use clock::Clock;

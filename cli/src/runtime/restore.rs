@@ -115,7 +115,7 @@ impl Runtime {
         }
         if let Some(run) = self.model.status.run.clone() {
             self.journal.add(now, "train", "RunResumed", format!("run {} is taken up again", run.name));
-            self.start_training(&run.name, &run.reason, now).await?;
+            self.start_training(&run.name, &run.reason, run.mode, now).await?;
         }
         for effect in model.iter().filter(|effect| matches!(effect, ModelEffect::CancelRun { .. })) {
             self.carry_out_model(effect, now).await?;

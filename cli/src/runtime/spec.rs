@@ -166,7 +166,11 @@ impl Spec {
             evidence: cause.evidence,
             champion: cause.champion,
             seed: 1,
-            data: DataSpec { previous_newest, ..self.data.clone() },
+            data: DataSpec {
+                previous_newest,
+                history: cause.mode.history.unwrap_or(self.data.history),
+                ..self.data.clone()
+            },
             features: self.features.clone(),
             family: self.family.clone(),
             parameters: self.parameters.clone(),
@@ -181,6 +185,8 @@ impl Spec {
 pub struct Cause<'a> {
     /// The trigger.
     pub reason: &'a fairway_core::Reason,
+    /// How it trains. No family of this version can begin from weights, so a warm start begins from nothing.
+    pub mode: fairway_core::model::RunMode,
     /// What the monitors held when it was decided.
     pub evidence: BTreeMap<String, serde_json::Value>,
     /// The digest of the version that serves.

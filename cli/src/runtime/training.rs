@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use fairway_core::evaluation::{Rival, Scores, judge};
+use fairway_core::admission::{SegmentScores, Trial, worth};
+use fairway_core::evaluation::{Rival, Scores, Spreads};
 use fairway_core::model::RunEnd;
-use fairway_core::policy::EvaluationGate;
+use fairway_core::policy::AdmissionPolicy;
 use fairway_model::Bundle;
 use fairway_registry::sign::PrivateKey;
 use fairway_registry::{Author, ModelLog, Registration, RunLog, Version};
@@ -29,7 +30,7 @@ pub(super) struct Start {
     pub(super) work: PathBuf,
     pub(super) model_log: ModelLog,
     pub(super) champion: Option<Arc<Bundle>>,
-    pub(super) gates: Vec<EvaluationGate>,
+    pub(super) admission: AdmissionPolicy,
     pub(super) signing_key: Option<Arc<PrivateKey>>,
     pub(super) clock: Clock,
     pub(super) journal: Journal,
@@ -149,10 +150,10 @@ async fn attempt(start: &Start, cancel: CancelFlag) -> Result<RunEnd> {
     std::fs::create_dir_all(&start.work).with_context(|| format!("creating {}", start.work.display()))?;
     let outcome = {
         let (plan, champion, work) = (plan.clone(), start.champion.clone(), start.work.clone());
-        let (gates, progress) = (start.gates.clone(), told(start));
+        let (admission, progress) = (start.admission.clone(), told(start));
         let fit = move || {
             let champion = champion.as_ref().map(|bundle| &*bundle.recommender);
-            let judge = |evaluation: &Evaluation| judge_evaluation(&gates, evaluation);
+            let judge = |evaluation: &Evaluation| judge_evaluation(&admission, evaluation);
             fairway_trainer::train(&plan, &data, champion, &work, &progress, &cancel, &judge)
         };
         tokio::task::spawn_blocking(fit).await.context("the trainer broke down")?
@@ -174,14 +175,34 @@ fn told(start: &Start) -> Told {
     }
 }
 
-fn judge_evaluation(gates: &[EvaluationGate], evaluation: &Evaluation) -> Result<(), String> {
+/// Whether the candidate is worth deploying: all gates, on everybody and on each segment where that is asked.
+fn judge_evaluation(policy: &AdmissionPolicy, evaluation: &Evaluation) -> Result<(), String> {
     let champion = evaluation.champion.as_ref();
-    let scores = Scores {
+    let overall = Scores {
         candidate: &evaluation.candidate.overall,
         champion: champion.map(|it| Rival { metrics: &it.overall, spreads: &evaluation.beside_champion }),
         popularity: Rival { metrics: &evaluation.popularity.overall, spreads: &evaluation.beside_popularity },
     };
-    judge(gates, scores).map_err(|reason| reason.message)
+    let none = Spreads::new();
+    let segments: Vec<SegmentScores<'_>> = evaluation
+        .candidate
+        .by_segment
+        .iter()
+        .filter_map(|(name, ours)| {
+            let champion = champion.and_then(|it| it.by_segment.get(name)).map(|it| Rival {
+                metrics: &it.values,
+                spreads: evaluation.beside_champion_by_segment.get(name).unwrap_or(&none),
+            });
+            let popularity = Rival {
+                metrics: &evaluation.popularity.by_segment.get(name)?.values,
+                spreads: evaluation.beside_popularity_by_segment.get(name).unwrap_or(&none),
+            };
+            let scores = Scores { candidate: &ours.values, champion, popularity };
+            Some(SegmentScores { name, users: ours.users, scores })
+        })
+        .collect();
+    let found = worth(policy, &Trial { overall, segments: &segments });
+    if found.passed() { Ok(()) } else { Err(found.sentence()) }
 }
 
 async fn register(start: &Start, trained: &fairway_trainer::Trained) -> Result<RunEnd> {

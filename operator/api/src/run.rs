@@ -55,12 +55,20 @@ pub enum RunReason {
     CI,
     /// There was no version yet.
     Initial,
-    /// The requests drifted.
+    /// The requests, or what users consume, drifted.
     Drift,
+    /// The model's own scores drifted.
+    PredictionDrift,
     /// The champion earned less than the baseline.
     Degradation,
+    /// Much of the data was new.
+    NewData,
+    /// It was time.
+    Schedule,
     /// The version was too old.
     MaxAge,
+    /// An erasure had to be honoured by its deadline.
+    Erasure,
 }
 
 /// What is known about a run now.

@@ -1,4 +1,6 @@
 //! The gates before any traffic: is the candidate's recipe good enough on the holdout?
+//!
+//! One gate on one group of users. All gates, all groups and what else a version needs are in [`crate::admission`].
 
 use std::collections::BTreeMap;
 
@@ -14,7 +16,7 @@ pub type Metrics = BTreeMap<String, f64>;
 pub type Spreads = BTreeMap<String, PairedSpread>;
 
 /// Confidence of a gate, one-sided: a candidate that is as good is rejected by one gate in twenty at most.
-const CONFIDENCE: f64 = 0.95;
+pub(crate) const CONFIDENCE: f64 = 0.95;
 
 /// The other side of a gate, scored on the same users as the candidate.
 #[derive(Clone, Copy, Debug)]
@@ -36,30 +38,27 @@ pub struct Scores<'a> {
     pub popularity: Rival<'a>,
 }
 
-/// Judges all gates. A tolerance rejects a candidate that is shown to be worse than it allows; a gain that is asked for
-/// must be shown. What the holdout cannot tell apart is left to the canary.
+/// Judges all gates on everybody together. A tolerance rejects a candidate that is shown to be worse than it allows; a
+/// gain that is asked for must be shown. What the holdout cannot tell apart is left to the canary.
 ///
 /// # Errors
 /// The first gate that fails, with both numbers, the limit and the uncertainty.
 pub fn judge(gates: &[EvaluationGate], scores: Scores<'_>) -> Result<(), Reason> {
-    gates.iter().try_for_each(|gate| judge_one(gate, scores))
+    gates.iter().try_for_each(|gate| shortfall(gate, scores, "", CONFIDENCE).map_or(Ok(()), Err))
 }
 
-fn judge_one(gate: &EvaluationGate, scores: Scores<'_>) -> Result<(), Reason> {
-    let name = gate.metric.to_string();
+/// What one gate finds wanting in one group of users, at a one-sided confidence. `group` names it; empty is everybody.
+pub(crate) fn shortfall(gate: &EvaluationGate, scores: Scores<'_>, group: &str, confidence: f64) -> Option<Reason> {
+    let metric = gate.metric.to_string();
+    let name = if group.is_empty() { metric.clone() } else { format!("{metric} of {group}") };
     let (rival, rival_name) = match gate.versus {
-        Versus::Champion => match scores.champion {
-            Some(champion) => (champion, "the champion"),
-            None => return Ok(()),
-        },
+        Versus::Champion => (scores.champion?, "the champion"),
         Versus::Popularity => (scores.popularity, "popularity"),
     };
-    let value = |metrics: &Metrics| metrics.get(&name).copied().filter(|x| x.is_finite());
+    let value = |metrics: &Metrics| metrics.get(&metric).copied().filter(|x| x.is_finite());
     let (Some(ours), Some(theirs)) = (value(scores.candidate), value(rival.metrics)) else {
-        return Err(Reason::new(
-            "MetricMissing",
-            format!("{name} was not measured; measured: {}", known(scores.candidate)),
-        ));
+        let message = format!("{name} was not measured; measured: {}", known(scores.candidate));
+        return Some(Reason::new("MetricMissing", message));
     };
     // The candidate is held against `weight` times the rival plus `shift`.
     let (weight, shift, must_be_shown) = match gate.demand {
@@ -69,19 +68,21 @@ fn judge_one(gate: &EvaluationGate, scores: Scores<'_>) -> Result<(), Reason> {
         Demand::AtLeastBetter(Margin::Absolute(x)) => (1.0, x, true),
     };
     let limit = weight * theirs + shift;
-    let error = rival.spreads.get(&name).map_or(0.0, |spread| spread.standard_error(weight));
-    let doubt = confidence::z_quantile(CONFIDENCE) * error;
+    let error = rival.spreads.get(&metric).map_or(0.0, |spread| spread.standard_error(weight));
+    let doubt = confidence::z_quantile(confidence) * error;
     let least = if must_be_shown { limit + doubt } else { limit - doubt };
     // Decimal limits are not exact in binary; a metric never has twelve meaningful digits.
     if ours >= least - 1e-12 {
-        return Ok(());
+        return None;
     }
     let against = format!("{limit:.4}, which the gate asks against {rival_name} ({theirs:.4})");
+    let sure = format!("uncertain by {doubt:.4} at {:.4} %", 100.0 * confidence);
+    let sure = sure.replacen(".0000 %", " %", 1);
     let message = match must_be_shown {
-        true => format!("{name} {ours:.4} is not shown to reach {against}: uncertain by {doubt:.4} at 95 %"),
-        false => format!("{name} {ours:.4} is shown to be below {against}: uncertain by {doubt:.4} at 95 %"),
+        true => format!("{name} {ours:.4} is not shown to reach {against}: {sure}"),
+        false => format!("{name} {ours:.4} is shown to be below {against}: {sure}"),
     };
-    Err(Reason::new("GateRejected", message))
+    Some(Reason::new("GateRejected", message))
 }
 
 fn known(metrics: &Metrics) -> String {
@@ -91,14 +92,19 @@ fn known(metrics: &Metrics) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Metric, MetricKind};
+    use crate::policy::{Metric, MetricKind, Segments};
 
     fn metrics(recall: f64) -> Metrics {
         BTreeMap::from([("recall@20".to_owned(), recall)])
     }
 
     fn gate(versus: Versus, demand: Demand) -> EvaluationGate {
-        EvaluationGate { metric: Metric { kind: MetricKind::Recall, k: 20 }, versus, demand }
+        EvaluationGate {
+            metric: Metric { kind: MetricKind::Recall, k: 20 },
+            versus,
+            demand,
+            segments: Segments::Overall,
+        }
     }
 
     #[test]

@@ -1,20 +1,25 @@
 //! Should a successor be trained? The decision of one model: triggers ask, guards hold back, and one run at a time.
+//!
+//! Here are what is seen, what is remembered and what must be done; [`decide`] is in a file of its own. Which version may
+//! serve is not decided here but in [`crate::admission`] and [`crate::endpoint`].
+
+mod conditions;
+mod decide;
 
 use std::time::Duration;
 
+pub use decide::decide;
 use fairway_wire::{Profile, Target, Window};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::RolloutResult;
-use crate::guards;
-use crate::plan::{Condition, Plan, Reason, elapsed, spell};
-use crate::policy::{Degradation, ModelPolicy};
-use crate::triggers::{DegradationMonitor, DriftMonitor, too_old};
+use crate::plan::Reason;
+use crate::triggers::{DegradationMonitor, DriftMonitor, QualityMonitor, Tick};
 
 /// What a model remembers between looks; it is stored with each plan.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct ModelStatus {
     /// The active run (invariant I4: at most one).
     pub run: Option<ActiveRun>,
@@ -26,8 +31,24 @@ pub struct ModelStatus {
     pub cooldown_until: Option<Timestamp>,
     /// Candidates rejected or rolled back in a row.
     pub rejections: u32,
+    /// When the last one was.
+    pub last_rejection: Option<Timestamp>,
+    /// When a run was last tried behind the open breaker.
+    pub trial: Option<Timestamp>,
+    /// Runs in a row that began from a champion's weights.
+    pub warm_runs: u32,
+    /// Up to when fixed times have been answered.
+    pub tick: Option<Tick>,
+    /// The end of the newest window: without news nothing is known about drift and reward.
+    pub signal: Option<Timestamp>,
+    /// When a rollout of this model was last seen to end.
+    pub rollout_ended: Option<Timestamp>,
     /// The version that the monitors watch.
     pub watched: Option<String>,
+    /// Since when: its promotion.
+    pub watched_since: Option<Timestamp>,
+    /// Faults in the requests' data.
+    pub quality: QualityMonitor,
     /// Drift of inputs and outputs.
     pub drift: Option<DriftMonitor>,
     /// Reward against popularity.
@@ -36,8 +57,13 @@ pub struct ModelStatus {
     pub serve_baseline: bool,
     /// The trigger that was held back last, and by what.
     pub suppressed: Option<Reason>,
+    /// Every trigger that asks and is held back now. Bounded by the kinds of triggers.
+    pub held_back: Vec<HeldBack>,
     /// How the last run ended.
     pub last_run: Option<(String, RunEnd)>,
+    /// Names of runs that have ended: none of them starts again. Bounded; the runs' outcomes in the bucket go back
+    /// further.
+    pub ended_runs: Vec<String>,
     /// Identities of ended rollouts that were counted already. Bounded.
     pub counted_rollouts: Vec<String>,
 }
@@ -54,6 +80,31 @@ pub struct ActiveRun {
     pub started: Timestamp,
     /// Asked for by the loop itself, not by a person or CI.
     pub automatic: bool,
+    /// How it trains.
+    #[serde(default)]
+    pub mode: RunMode,
+}
+
+/// How a run trains, where that is not the manifest's usual way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunMode {
+    /// It begins from the champion's weights.
+    pub warm_start: bool,
+    /// It looks back only so far; `None`: as far as the manifest says.
+    pub history: Option<Duration>,
+}
+
+/// A trigger that asks and is held back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldBack {
+    /// Its code, such as `Drift`.
+    pub trigger: String,
+    /// By what, and what it asked.
+    pub by: Reason,
+    /// Since when it has been held back by this.
+    pub since: Timestamp,
 }
 
 /// How a run ended.
@@ -100,6 +151,24 @@ pub struct Champion<'a> {
     pub profile: &'a Profile,
 }
 
+/// Rows that the champion was trained on, and rows that have come since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewRows {
+    /// Rows of its training.
+    pub trained_on: u64,
+    /// Rows newer than those.
+    pub since: u64,
+}
+
+/// Erasures that the champion does not honour yet: it was trained on rows that people have asked to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Erasure {
+    /// How many.
+    pub pending: u32,
+    /// The first deadline among them.
+    pub due: Timestamp,
+}
+
 /// What a person or CI asks of a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "verb")]
@@ -131,6 +200,15 @@ pub struct ModelObserved<'a> {
     pub candidate_waiting: bool,
     /// A rollout or bake of this model is in progress.
     pub rollout_active: bool,
+    /// A version that has passed everything but waits for people's approval, and what it waits for.
+    pub awaiting_approval: Option<&'a Reason>,
+    /// What is known to be wrong with the training data (stale, too few rows, a column gone): no run starts on them, not
+    /// even a forced one. `None` if nothing is known: each run checks its own data.
+    pub data_fault: Option<&'a Reason>,
+    /// How much is new in the training data, if somebody has counted.
+    pub new_rows: Option<NewRows>,
+    /// Erasures that the champion does not honour yet.
+    pub erasure: Option<Erasure>,
     /// How rollouts ended (identity and result), newest last.
     pub ended_rollouts: &'a [(String, RolloutResult)],
     /// Windows closed since the last look.
@@ -151,6 +229,9 @@ pub enum ModelEffect {
         name: String,
         /// What asked for it.
         reason: Reason,
+        /// How it trains.
+        #[serde(default)]
+        mode: RunMode,
     },
     /// Stop it.
     CancelRun {
@@ -159,246 +240,4 @@ pub enum ModelEffect {
         /// Why.
         why: String,
     },
-}
-
-/// A run that the data checks refused, or that failed, says nothing of the model: it is tried again after this, or the
-/// cooldown if that is shorter.
-const RETRY_AFTER: Duration = Duration::from_secs(6 * 3_600);
-/// Longest pause between looks.
-const LOOK_EVERY: Duration = Duration::from_secs(3_600);
-const REMEMBERED: usize = 100;
-
-/// Decides what happens next. Pure: the same input gives the same plan.
-pub fn decide(policy: &ModelPolicy, observed: &ModelObserved<'_>, now: Timestamp) -> Plan<ModelEffect, ModelStatus> {
-    let mut look =
-        Look { policy, observed, now, status: observed.status.clone(), effects: Vec::new(), reasons: Vec::new() };
-    look.end_run();
-    look.count_rollouts();
-    look.watch();
-    look.obey();
-    look.limit_run();
-    look.consider_run();
-    look.finish()
-}
-
-struct Look<'a> {
-    policy: &'a ModelPolicy,
-    observed: &'a ModelObserved<'a>,
-    now: Timestamp,
-    status: ModelStatus,
-    effects: Vec<ModelEffect>,
-    reasons: Vec<Reason>,
-}
-
-impl Look<'_> {
-    fn say(&mut self, code: &str, message: impl Into<String>) {
-        self.reasons.push(Reason::new(code, message));
-    }
-
-    fn end_run(&mut self) {
-        let Some(end) = self.observed.run_end else {
-            return;
-        };
-        let Some(run) = self.status.run.take() else {
-            return;
-        };
-        let cooldown = match end {
-            RunEnd::DataRefused { .. } | RunEnd::Failed { .. } => RETRY_AFTER.min(self.policy.cooldown),
-            RunEnd::Registered { .. } | RunEnd::Rejected { .. } | RunEnd::Cancelled { .. } => self.policy.cooldown,
-        };
-        self.status.cooldown_until = Some(self.now + cooldown);
-        match end {
-            RunEnd::Registered { version } => {
-                self.say("Registered", format!("run {} registered version {version}", run.name))
-            }
-            RunEnd::Rejected { why } => {
-                self.status.rejections += 1;
-                self.say("Rejected", format!("run {}: {why}", run.name));
-            }
-            RunEnd::DataRefused { code, why } => self.say(code, format!("run {}: {why}; the champion stays", run.name)),
-            RunEnd::Failed { why } => {
-                self.status.rejections += 1;
-                self.say("Failed", format!("run {}: {why}", run.name));
-            }
-            RunEnd::Cancelled { why } => self.say("Cancelled", format!("run {}: {why}", run.name)),
-        }
-        self.status.last_run = Some((run.name, end.clone()));
-    }
-
-    fn count_rollouts(&mut self) {
-        for (id, result) in self.observed.ended_rollouts {
-            if self.status.counted_rollouts.contains(id) {
-                continue;
-            }
-            match result {
-                RolloutResult::Promoted => self.status.rejections = 0,
-                RolloutResult::RolledBack => self.status.rejections += 1,
-                RolloutResult::Superseded => {}
-            }
-            self.status.counted_rollouts.push(id.clone());
-        }
-        let surplus = self.status.counted_rollouts.len().saturating_sub(REMEMBERED);
-        self.status.counted_rollouts.drain(..surplus);
-    }
-
-    /// Follows the champion; another one starts all monitors over, since the baseline moves with the promotion.
-    fn watch(&mut self) {
-        let Some(champion) = self.observed.champion else {
-            return;
-        };
-        let digest = &champion.target.digest;
-        if self.status.watched.as_ref() != Some(digest) {
-            self.status.watched = Some(digest.clone());
-            self.status.drift = Some(DriftMonitor::new(self.now));
-            self.status.degradation = Some(DegradationMonitor::new(self.now));
-            self.status.serve_baseline = false;
-            self.status.suppressed = None;
-        }
-        if let Some(drift) = &mut self.status.drift {
-            self.observed.windows.iter().for_each(|window| drift.absorb(window, digest));
-            drift.assess(self.policy, champion.profile, self.now);
-        }
-        if let Some(degradation) = &mut self.status.degradation {
-            self.observed.windows.iter().for_each(|window| degradation.absorb(window, digest));
-            degradation.assess(self.policy.period, self.now);
-        }
-        self.step_back();
-    }
-
-    /// A degraded champion steps back to the baseline at once, and returns when it earns more again.
-    fn step_back(&mut self) {
-        let lost = self.status.degradation.as_ref().and_then(DegradationMonitor::trigger);
-        let wanted = self.policy.degradation == Degradation::ServeBaselineAndRetrain && lost.is_some();
-        if wanted != self.status.serve_baseline {
-            self.status.serve_baseline = wanted;
-            match lost {
-                Some(reason) => self.say("ServingBaseline", reason.message),
-                None => self.say("ServingChampion", "the champion earns more than popularity again"),
-            }
-        }
-    }
-
-    fn obey(&mut self) {
-        for request in self.observed.requests {
-            match request {
-                ModelRequest::Cancel { name } => match &self.status.run {
-                    Some(run) if run.name == *name => {
-                        let why = "cancelled by a person".to_owned();
-                        self.effects.push(ModelEffect::CancelRun { name: name.clone(), why });
-                    }
-                    _ => self.say("NothingToCancel", format!("run {name} is not active")),
-                },
-                ModelRequest::Start { name, reason, force } => self.start_by_hand(name, reason, *force),
-            }
-        }
-    }
-
-    fn start_by_hand(&mut self, name: &str, reason: &str, force: bool) {
-        if let Some(run) = &self.status.run {
-            let message = format!("run {} is active; {name} was not started", run.name);
-            return self.suppress(Reason::new("RunActive", message));
-        }
-        if force {
-            self.status.rejections = 0;
-        } else if let Some(refusal) = guards::forbids(self.policy, &self.status, self.observed.rollout_active, self.now)
-        {
-            return self.suppress(refusal);
-        }
-        self.start(name.to_owned(), Reason::new("Asked", reason), false);
-    }
-
-    fn suppress(&mut self, reason: Reason) {
-        self.status.suppressed = Some(reason.clone());
-        self.reasons.push(reason);
-    }
-
-    fn start(&mut self, name: String, reason: Reason, automatic: bool) {
-        self.status.runs += 1;
-        if automatic {
-            self.status.automatic_runs.push(self.now);
-            let surplus = self.status.automatic_runs.len().saturating_sub(REMEMBERED);
-            self.status.automatic_runs.drain(..surplus);
-        }
-        self.status.suppressed = None;
-        self.say("RunStarted", format!("run {name} starts: {}", reason.message));
-        self.effects.push(ModelEffect::StartRun { name: name.clone(), reason: reason.clone() });
-        self.status.run = Some(ActiveRun { name, reason, started: self.now, automatic });
-    }
-
-    fn limit_run(&mut self) {
-        let Some(run) = &self.status.run else { return };
-        if elapsed(run.started, self.now) > self.policy.run_deadline {
-            let why = format!("it took longer than {}", spell(self.policy.run_deadline));
-            self.effects.push(ModelEffect::CancelRun { name: run.name.clone(), why });
-        }
-    }
-
-    fn consider_run(&mut self) {
-        if self.status.run.is_some() {
-            return;
-        }
-        let Some(trigger) = self.trigger() else {
-            self.status.suppressed = None;
-            return;
-        };
-        let busy = self.observed.rollout_active || self.observed.candidate_waiting;
-        if let Some(refusal) = guards::forbids(self.policy, &self.status, busy, self.now) {
-            let message = format!("{}, but {}", trigger.message, refusal.message);
-            return self.suppress(Reason::new(&refusal.code, message));
-        }
-        let name = format!("{:04}-{}", self.status.runs + 1, trigger.code.to_lowercase());
-        self.start(name, trigger, true);
-    }
-
-    fn trigger(&self) -> Option<Reason> {
-        let Some(champion) = self.observed.champion else {
-            let nothing_yet = !self.observed.candidate_waiting;
-            return nothing_yet.then(|| Reason::new("First", "there is no version yet"));
-        };
-        let degraded = self.status.degradation.as_ref().and_then(DegradationMonitor::trigger);
-        degraded
-            .filter(|_| self.policy.degradation != Degradation::Ignore)
-            .or_else(|| self.status.drift.as_ref().and_then(DriftMonitor::trigger))
-            .or_else(|| too_old(self.policy, champion.trained_through, self.now))
-    }
-
-    fn finish(self) -> Plan<ModelEffect, ModelStatus> {
-        debug_assert!(
-            crate::invariants::one_run(self.observed.status, &self.status) || self.observed.run_end.is_some(),
-            "I4"
-        );
-        let conditions = self.conditions();
-        let next_look = self.now + LOOK_EVERY;
-        Plan { effects: self.effects, status: self.status, next_look, reasons: self.reasons, conditions }
-    }
-
-    fn conditions(&self) -> Vec<Condition> {
-        let condition =
-            |kind: &str, holds: bool, reason: Reason| Condition { kind: kind.to_owned(), status: holds, reason };
-        let mut all = Vec::new();
-        all.push(match (&self.observed.champion, self.status.serve_baseline) {
-            (None, _) => condition("Ready", false, Reason::new("ServingBaseline", "no version has passed yet")),
-            (Some(_), true) => {
-                condition("Ready", false, Reason::new("ServingBaseline", "the champion earns less than popularity"))
-            }
-            (Some(champion), false) => {
-                condition("Ready", true, Reason::new("Serving", format!("version {} serves", champion.target.version)))
-            }
-        });
-        if let Some((_, RunEnd::DataRefused { code, why })) = &self.status.last_run {
-            all.push(condition("DataReady", false, Reason::new(code, why.clone())));
-        }
-        if let Some(report) = self.status.drift.as_ref().and_then(|drift| drift.last.as_ref()) {
-            let held = self.status.drift.as_ref().is_some_and(|drift| drift.alarms.holds());
-            all.push(condition(
-                "Drifted",
-                held,
-                Reason::new(if held { "Drift" } else { "NoDrift" }, report.sentence()),
-            ));
-        }
-        if let Some(reason) = &self.status.suppressed {
-            all.push(condition("RetrainSuppressed", true, reason.clone()));
-        }
-        all
-    }
 }

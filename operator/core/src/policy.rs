@@ -1,11 +1,18 @@
 //! What people ask for, parsed into types that cannot be wrong. Manifests become these in `fairway-api`; nothing here
 //! knows how they were written.
 
+mod gates;
+mod training;
+
 use std::time::Duration;
 
 use fairway_wire::Weight;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+pub use gates::{AdmissionPolicy, Demand, EvaluationGate, FairnessGate, Metric, MetricKind, Segments, Versus};
+pub use training::{Degradation, Mode, ModelPolicy, RunPolicy};
 
 /// A policy value that cannot be used, and what is allowed instead.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -89,109 +96,6 @@ impl Margin {
         let (Self::Relative(x) | Self::Absolute(x)) = self;
         if x.is_finite() && x >= 0.0 { Ok(self) } else { Err(PolicyError::Tolerance(x)) }
     }
-}
-
-/// An offline metric with its cut-off, for example recall@20.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Metric {
-    /// Which.
-    pub kind: MetricKind,
-    /// At how many items.
-    pub k: u16,
-}
-
-/// Offline metrics; definitions are in `fairway-trainer`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum MetricKind {
-    /// Hits over min(k, targets).
-    Recall,
-    /// Normalized discounted cumulative gain.
-    Ndcg,
-    /// Share of the catalogue that anybody is shown.
-    Coverage,
-}
-
-impl std::fmt::Display for Metric {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kind = match self.kind {
-            MetricKind::Recall => "recall",
-            MetricKind::Ndcg => "ndcg",
-            MetricKind::Coverage => "coverage",
-        };
-        write!(f, "{kind}@{}", self.k)
-    }
-}
-
-/// What a candidate is compared with before any traffic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Versus {
-    /// The version that serves now, scored on the same holdout. Passes if there is none.
-    Champion,
-    /// What sold lately.
-    Popularity,
-}
-
-/// A gate of the evaluation.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct EvaluationGate {
-    /// The metric.
-    pub metric: Metric,
-    /// The other side.
-    pub versus: Versus,
-    /// What is asked.
-    pub demand: Demand,
-}
-
-/// What a gate of the evaluation asks.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Demand {
-    /// At most so much worse.
-    AtMostWorse(Margin),
-    /// At least so much better.
-    AtLeastBetter(Margin),
-}
-
-/// When to train again, and what holds it back.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ModelPolicy {
-    /// Gates of the evaluation; all must pass.
-    pub gates: Vec<EvaluationGate>,
-    /// Effect floor of the population stability index.
-    pub drift_psi: f64,
-    /// What to do when the champion earns less than popularity.
-    pub degradation: Degradation,
-    /// Length of a degradation period: the reward's horizon, at least a week.
-    pub period: Duration,
-    /// A version older than this is replaced, whatever the monitors say.
-    pub max_age: Option<Duration>,
-    /// Pause after a run has ended.
-    pub cooldown: Duration,
-    /// At most so many automatic runs …
-    pub budget_runs: u32,
-    /// … in any period of this length.
-    pub budget_per: Duration,
-    /// Candidates rejected or rolled back in a row, after which automation stops until a person acts.
-    pub breaker: u32,
-    /// A run that takes longer has failed.
-    pub run_deadline: Duration,
-}
-
-/// What to do when the champion is worse than popularity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Degradation {
-    /// Do not look.
-    Ignore,
-    /// Train a successor.
-    Retrain,
-    /// Serve popularity until a successor is there, and train one.
-    ServeBaselineAndRetrain,
 }
 
 /// One step of a rollout.
@@ -286,14 +190,77 @@ pub enum OnInconclusive {
     Rollback,
 }
 
-/// What happens while routers report nothing.
+/// What happens while routers report nothing. A step never goes on by it: that takes answered requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum OnMissingTelemetry {
-    /// Keep the weight.
+    /// Keep the weight, and never promote, however much was seen before.
     Hold,
+    /// Take no notice: what was seen before may be enough.
+    Continue,
     /// Take the canary back.
     Rollback,
+}
+
+/// What happens when the time is over and the canary has answered too few requests to be judged at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnLowTraffic {
+    /// Freeze and wait for a person (for at most another `max_duration`, then roll back).
+    Pause,
+    /// Roll back.
+    Rollback,
+}
+
+/// A time in which nothing goes forward: no rollout starts, no weight grows, nothing is promoted. Harm still rolls back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Freeze {
+    /// Once: `[from, until)`.
+    Once {
+        /// Its first moment.
+        from: Timestamp,
+        /// The first moment after it.
+        until: Timestamp,
+    },
+    /// Every week, in minutes since Monday 00:00 UTC. One that begins later than it ends goes over Sunday night.
+    Weekly {
+        /// Its first minute, below 10,080.
+        from: u32,
+        /// The first minute after it, up to 10,080.
+        until: u32,
+    },
+}
+
+/// Minutes of a week.
+const WEEK: u32 = 7 * 24 * 60;
+/// The epoch was a Thursday.
+const MONDAY_TO_EPOCH: i64 = 3 * 24 * 60;
+
+impl Freeze {
+    /// When the freeze that holds at `now` ends; none if it does not hold.
+    pub fn until(&self, now: Timestamp) -> Option<Timestamp> {
+        match *self {
+            Self::Once { from, until } => (from <= now && now < until).then_some(until),
+            Self::Weekly { from, until } => {
+                let minutes = now.as_second().div_euclid(60);
+                let at = u32::try_from((minutes + MONDAY_TO_EPOCH).rem_euclid(i64::from(WEEK))).unwrap_or(0);
+                let left = if from <= until {
+                    (from <= at && at < until).then(|| until - at)
+                } else if at >= from {
+                    Some(WEEK - at + until)
+                } else {
+                    (at < until).then(|| until - at)
+                };
+                left.and_then(|left| Timestamp::from_second((minutes + i64::from(left)) * 60).ok())
+            }
+        }
+    }
+}
+
+/// When the last of the freezes that hold at `now` ends; none if nothing is frozen.
+pub fn frozen(freezes: &[Freeze], now: Timestamp) -> Option<Timestamp> {
+    freezes.iter().filter_map(|freeze| freeze.until(now)).max()
 }
 
 /// How to roll out, and when to take back.
@@ -318,6 +285,10 @@ pub struct EndpointPolicy {
     pub on_inconclusive: OnInconclusive,
     /// See [`OnMissingTelemetry`].
     pub on_missing_telemetry: OnMissingTelemetry,
+    /// See [`OnLowTraffic`].
+    pub on_low_traffic: OnLowTraffic,
+    /// When nothing goes forward.
+    pub freezes: Vec<Freeze>,
     /// After promotion the former version is kept for this long, and harm reverts.
     pub bake: Duration,
     /// How long feedback may take: exposures older than this are matured.
@@ -330,4 +301,36 @@ pub struct EndpointPolicy {
     pub slow_over: Duration,
     /// A version that has not answered after this is given up.
     pub deadline: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn freezes_end_when_they_should() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let (friday, monday) = (4 * 1440 + 18 * 60, 8 * 60);
+        let weekend = Freeze::Weekly { from: friday, until: monday };
+        let noon = Freeze::Weekly { from: 12 * 60, until: 13 * 60 };
+        let sale = Freeze::Once { from: at("2026-11-27T00:00:00Z"), until: at("2026-12-01T00:00:00Z") };
+        // 2026-11-27 is a Friday.
+        let cases = [
+            (weekend, "2026-11-27T17:59:59Z", None),
+            (weekend, "2026-11-27T18:00:00Z", Some("2026-11-30T08:00:00Z")),
+            (weekend, "2026-11-29T23:59:59Z", Some("2026-11-30T08:00:00Z")),
+            (weekend, "2026-11-30T07:59:00Z", Some("2026-11-30T08:00:00Z")),
+            (weekend, "2026-11-30T08:00:00Z", None),
+            (noon, "2026-11-30T12:30:00Z", Some("2026-11-30T13:00:00Z")),
+            (noon, "2026-12-01T12:30:00Z", None),
+            (sale, "2026-11-26T23:59:59Z", None),
+            (sale, "2026-11-27T00:00:00Z", Some("2026-12-01T00:00:00Z")),
+            (sale, "2026-12-01T00:00:00Z", None),
+        ];
+        for (freeze, now, until) in cases {
+            assert_eq!(freeze.until(at(now)), until.map(at), "{freeze:?} at {now}");
+        }
+        assert_eq!(frozen(&[noon, weekend, sale], at("2026-11-28T00:00:00Z")), Some(at("2026-12-01T00:00:00Z")));
+        assert_eq!(frozen(&[], at("2026-11-28T00:00:00Z")), None);
+    }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Eligible, Evidence, Outcome, Verdict};
 use crate::plan::{elapsed, spell};
+use crate::planted::{Bug, planted};
 use crate::policy::{EndpointPolicy, Step};
 
 /// A candidate on trial.
@@ -105,11 +106,17 @@ impl Rollout {
         self.current(policy).weight
     }
 
-    /// Adds closed windows.
-    pub fn absorb(&mut self, windows: &[Window]) {
-        for window in windows {
-            self.evidence.absorb(window, &self.eligible, self.weight_generation);
-            self.last_telemetry = self.last_telemetry.max(window.end);
+    /// Adds a closed window. A router whose clock is ahead has still not reported later than now.
+    pub fn absorb(&mut self, window: &Window, now: Timestamp) {
+        self.evidence.absorb(window, &self.eligible, self.weight_generation);
+        self.last_telemetry = self.last_telemetry.max(window.end.min(now));
+    }
+
+    /// Another weight is in force from now on, and nothing was answered under it (invariant I2).
+    pub fn weigh(&mut self, now: Timestamp) {
+        self.weight_since = now;
+        if !planted(Bug::EvidenceKeptOnStep) {
+            self.evidence.answered_at_weight = 0;
         }
     }
 

@@ -1,168 +1,73 @@
-//! What asks for a successor: drift of what goes in and comes out, a champion that earns less than popularity, age.
-//! A trigger only asks; [`crate::guards`] may hold it back.
+//! What asks for a successor: a deadline of an erasure, a champion that earns less than popularity, drift of what goes in
+//! and comes out, new data, fixed times, age. A trigger only asks; [`crate::guards`] may hold it back.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+mod degradation;
+mod drift;
+mod quality;
 
-use fairway_stats::drift::{DriftReport, DriftRule, FeatureCounts, assess};
-use fairway_stats::{Cells, Histogram, Persistence, confidence};
-use fairway_wire::{PairKey, Profile, Rival, Track, Window};
+pub use degradation::DegradationMonitor;
+pub use drift::DriftMonitor;
 use jiff::Timestamp;
+pub use quality::QualityMonitor;
 use serde::{Deserialize, Serialize};
 
 use crate::Reason;
+use crate::model::{Erasure, ModelObserved, ModelStatus, NewRows};
 use crate::plan::{elapsed, spell};
-use crate::policy::ModelPolicy;
+use crate::policy::{Degradation, ModelPolicy};
+use crate::schedule::Cron;
 
-/// Shortest drift window: a day, so that the hours of the day do not look like drift.
-const DRIFT_WINDOW: Duration = Duration::from_secs(86_400);
-/// Longest wait for the rarer features to have enough observations.
-const DRIFT_WINDOW_MAX: Duration = Duration::from_secs(7 * 86_400);
-/// Fewest paired outcomes in a period of degradation.
-const PAIRS_MIN: u64 = 100;
-/// Each period may err in one of ten; two of three then err in about three of a hundred.
-const PERIOD_ERROR: f64 = 0.10;
+/// The code of the trigger that a law stands behind.
+pub(crate) const ERASURE: &str = "Erasure";
+/// The code of the trigger of age.
+pub(crate) const MAX_AGE: &str = "MaxAge";
+/// The code of the trigger of fixed times.
+pub(crate) const SCHEDULE: &str = "Schedule";
 
-/// What the drift monitor has gathered since the last assessment, and how the last ones went.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DriftMonitor {
-    since: Timestamp,
-    features: BTreeMap<String, Histogram>,
-    consumed: Histogram,
-    /// Alarms of the last windows.
-    pub alarms: Persistence,
-    /// The last assessment.
-    pub last: Option<DriftReport>,
+/// All that ask now, the most urgent first.
+pub fn asking(policy: &ModelPolicy, status: &ModelStatus, observed: &ModelObserved<'_>, now: Timestamp) -> Vec<Reason> {
+    let Some(champion) = observed.champion else {
+        let nothing_yet = !observed.candidate_waiting && observed.awaiting_approval.is_none();
+        return nothing_yet.then(|| Reason::new("First", "there is no version yet")).into_iter().collect();
+    };
+    let degraded = status.degradation.as_ref().filter(|_| policy.degradation != Degradation::Ignore);
+    [
+        observed.erasure.and_then(|erasure| erasure_due(policy, erasure, now)),
+        degraded.and_then(DegradationMonitor::trigger),
+        status.drift.as_ref().and_then(DriftMonitor::trigger),
+        observed.new_rows.and_then(|rows| much_is_new(policy, rows)),
+        status.tick.as_ref().and_then(|tick| tick.due(policy.schedule.as_ref()?, now)),
+        too_old(policy, champion.trained_through, now),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
-impl DriftMonitor {
-    /// Starts over, for a new champion (the baseline moves with the promotion).
-    pub fn new(now: Timestamp) -> Self {
-        let (features, consumed) = (BTreeMap::new(), Histogram::default());
-        Self { since: now, features, consumed, alarms: Persistence::default(), last: None }
+/// The trigger of an erasure whose deadline comes near.
+pub fn erasure_due(policy: &ModelPolicy, erasure: Erasure, now: Timestamp) -> Option<Reason> {
+    let Erasure { pending, due } = erasure;
+    if pending == 0 || elapsed(now, due) > policy.erasure_lead {
+        return None;
     }
-
-    /// Adds a closed window's counts for the champion.
-    pub fn absorb(&mut self, window: &Window, champion: &str) {
-        for (key, arm) in &window.arms {
-            if key.digest == champion && key.track == Track::Stable {
-                for (name, histogram) in &arm.features {
-                    merge(self.features.entry(name.clone()).or_default(), histogram);
-                }
-            }
-        }
-        if let Some(consumed) = &window.consumed {
-            merge(&mut self.consumed, consumed);
-        }
-    }
-
-    /// Assesses when the window is complete: a day at least, and enough of everything or a week.
-    pub fn assess(&mut self, policy: &ModelPolicy, profile: &Profile, now: Timestamp) {
-        let rule = DriftRule { effect: policy.drift_psi, ..DriftRule::default() };
-        let span = elapsed(self.since, now);
-        if span < DRIFT_WINDOW {
-            return;
-        }
-        let counts = self.counts(profile);
-        let totals: Vec<u64> = counts.iter().map(|feature| feature.current.iter().sum()).collect();
-        let all = totals.iter().all(|n| *n >= rule.minimum);
-        let any = totals.iter().any(|n| *n >= rule.minimum);
-        if counts.is_empty() || !(all || any && span >= DRIFT_WINDOW_MAX) {
-            return;
-        }
-        let report = assess(&rule, &counts);
-        self.alarms.push(report.alarm);
-        self.last = Some(report);
-        self.since = now;
-        self.features.clear();
-        self.consumed = Histogram::default();
-    }
-
-    fn counts<'a>(&'a self, profile: &'a Profile) -> Vec<FeatureCounts<'a>> {
-        let of = |name: &'a str, reference: &'a Histogram, current: &'a Histogram, is_score: bool| {
-            let same_bins = reference.counts().len() == current.counts().len();
-            let (reference, current) = (reference.counts(), current.counts());
-            same_bins.then_some(FeatureCounts { name, is_score, reference, current })
-        };
-        let mut counts: Vec<FeatureCounts<'a>> = profile
-            .features
-            .iter()
-            .filter_map(|(name, feature)| of(name, &feature.reference, self.features.get(name)?, feature.is_score))
-            .collect();
-        if let Some(consumed) = &profile.consumed {
-            // What users consume is the outcome that the model must foresee: a shift there alarms alone, as scores do.
-            counts.extend(of("consumed", &consumed.reference, &self.consumed, true));
-        }
-        counts
-    }
-
-    /// The trigger, if drift has held.
-    pub fn trigger(&self) -> Option<Reason> {
-        let report = self.last.as_ref()?;
-        self.alarms.holds().then(|| {
-            let (needed, of) = (self.alarms.needed, self.alarms.of);
-            Reason::new("Drift", format!("{} ({needed} of {of} windows)", report.sentence()))
-        })
-    }
+    let left = match elapsed(now, due) {
+        left if left.is_zero() => format!("was due {} ago", spell(elapsed(due, now))),
+        left => format!("is due in {}", spell(left)),
+    };
+    let message = format!("{pending} erasures are not yet in the champion, and the first {left}");
+    Some(Reason::new(ERASURE, message))
 }
 
-/// Whether the champion earns more than popularity, period by period, on what users then consumed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DegradationMonitor {
-    since: Timestamp,
-    difference: Cells,
-    base: Cells,
-    /// Which of the last periods the champion lost.
-    pub lost: Persistence,
-    /// Mean reward of champion and popularity in the last period.
-    pub last: Option<(f64, f64)>,
-}
-
-impl DegradationMonitor {
-    /// Starts over, for a new champion.
-    pub fn new(now: Timestamp) -> Self {
-        let (difference, base) = (Cells::default(), Cells::default());
-        Self { since: now, difference, base, lost: Persistence::default(), last: None }
-    }
-
-    /// Adds a closed window's pairs for the champion.
-    pub fn absorb(&mut self, window: &Window, champion: &str) {
-        for (PairKey { digest, against, .. }, pair) in &window.pairs {
-            if digest == champion && *against == Rival::Popularity {
-                self.difference.merge(&pair.difference);
-                self.base.merge(&pair.base);
-            }
-        }
-    }
-
-    /// Closes the period when it is long enough and has enough pairs.
-    pub fn assess(&mut self, period: Duration, now: Timestamp) {
-        if elapsed(self.since, now) < period || self.difference.n() < PAIRS_MIN {
-            return;
-        }
-        if let (Some(difference), Some(base)) = (self.difference.mean(), self.base.mean()) {
-            let error = self.difference.standard_error().unwrap_or(f64::INFINITY);
-            self.lost.push(difference + confidence::z_quantile(1.0 - PERIOD_ERROR) * error < 0.0);
-            self.last = Some((base + difference, base));
-        }
-        self.since = now;
-        self.difference = Cells::default();
-        self.base = Cells::default();
-    }
-
-    /// The trigger, if the champion has lost to popularity in two of three periods.
-    pub fn trigger(&self) -> Option<Reason> {
-        let (champion, popularity) = self.last?;
-        let (needed, of) = (self.lost.needed, self.lost.of);
-        self.lost.holds().then(|| {
-            let message = format!(
-                "the champion earns less than popularity in {needed} of {of} periods (last: {champion:.3} against {popularity:.3})"
-            );
-            Reason::new("Degradation", message)
-        })
-    }
+/// The trigger of new data, if there is enough of it.
+pub fn much_is_new(policy: &ModelPolicy, rows: NewRows) -> Option<Reason> {
+    let limit = policy.new_data?;
+    let share = rows.since as f64 / rows.trained_on as f64;
+    (rows.trained_on > 0 && share >= limit).then(|| {
+        let NewRows { since, trained_on } = rows;
+        let (share, limit) = (100.0 * share, 100.0 * limit);
+        let message = format!("{since} rows are new beside {trained_on} in training: {share:.0} % of {limit:.0} %");
+        Reason::new("NewData", message)
+    })
 }
 
 /// The trigger of age, if the champion's data are too old.
@@ -170,16 +75,40 @@ pub fn too_old(policy: &ModelPolicy, trained_through: Timestamp, now: Timestamp)
     let limit = policy.max_age?;
     let age = elapsed(trained_through, now);
     (age >= limit).then(|| {
-        Reason::new(
-            "MaxAge",
-            format!("the champion knows nothing after {} ago; maxAge is {}", spell(age), spell(limit)),
-        )
+        Reason::new(MAX_AGE, format!("the champion knows nothing after {} ago; maxAge is {}", spell(age), spell(limit)))
     })
 }
 
-/// Counts on other bins (another version's) replace what was gathered.
-fn merge(mine: &mut Histogram, other: &Histogram) {
-    if mine.merge(other).is_err() {
-        *mine = other.clone();
+/// Up to when the ticks of a schedule have been answered.
+///
+/// Only the newest tick counts: however many were missed while nothing ran, they ask once. A tick that a guard holds back
+/// goes on asking until a run starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tick {
+    /// The schedule that this is about: another one begins anew, with the next tick.
+    pub cron: String,
+    /// Ticks up to here are answered.
+    pub answered: Timestamp,
+}
+
+impl Tick {
+    /// Follows the policy: no schedule, no ticks; another one counts from now on.
+    pub fn follow(tick: Option<Self>, schedule: Option<&Cron>, now: Timestamp) -> Option<Self> {
+        let cron = schedule?.to_string();
+        Some(tick.filter(|tick| tick.cron == cron).unwrap_or(Self { cron, answered: now }))
+    }
+
+    /// The trigger, if a tick has come that no run has answered.
+    pub fn due(&self, schedule: &Cron, now: Timestamp) -> Option<Reason> {
+        let last = schedule.previous(now).filter(|last| *last > self.answered)?;
+        Some(Reason::new(SCHEDULE, format!("schedule `{}` was due at {last:.0}", self.cron)))
+    }
+
+    /// A run that began then came to nothing by no fault of the model: its tick asks again.
+    pub fn ask_again(&mut self, schedule: &Cron, began: Timestamp) {
+        if let Some(tick) = schedule.previous(began) {
+            self.answered = self.answered.min(tick - std::time::Duration::from_secs(1));
+        }
     }
 }

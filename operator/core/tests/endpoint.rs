@@ -6,7 +6,8 @@ use std::time::Duration;
 use fairway_core::Plan;
 use fairway_core::endpoint::{EndpointEffect, EndpointObserved, EndpointStatus, RolloutRequest, RolloutResult, decide};
 use fairway_core::policy::{
-    EndpointPolicy, Margin, OnInconclusive, OnMissingTelemetry, Probability, RolloutGate, Step, Steps,
+    EndpointPolicy, Freeze, Margin, OnInconclusive, OnLowTraffic, OnMissingTelemetry, Probability, RolloutGate, Step,
+    Steps,
 };
 use fairway_wire::{Arm, ArmKey, ErrorKind, Route, Target, Track, Weight, Window};
 use jiff::Timestamp;
@@ -32,6 +33,8 @@ fn policy() -> EndpointPolicy {
         max_duration: 72 * HOUR,
         on_inconclusive: OnInconclusive::Pause,
         on_missing_telemetry: OnMissingTelemetry::Hold,
+        on_low_traffic: OnLowTraffic::Pause,
+        freezes: Vec::new(),
         bake: 2 * HOUR,
         reward_within: HOUR,
         promotes: true,
@@ -56,6 +59,7 @@ struct World {
     wanted: Option<Target>,
     ready: BTreeSet<String>,
     broken: BTreeMap<String, String>,
+    unapproved: BTreeMap<String, String>,
     route: Option<Route>,
     champions: Vec<u64>,
     seq: u64,
@@ -75,6 +79,7 @@ impl World {
             wanted: None,
             ready: BTreeSet::new(),
             broken: BTreeMap::new(),
+            unapproved: BTreeMap::new(),
             route: None,
             champions: Vec::new(),
             seq: 0,
@@ -105,6 +110,9 @@ impl World {
             wanted: self.wanted.as_ref(),
             ready: &self.ready,
             broken: &self.broken,
+            unapproved: &self.unapproved,
+            champion: self.champions.last().copied(),
+            acked: self.route.as_ref().map_or(0, |route| route.generation),
             requests,
             serve_baseline: false,
             lease: LEASE,
@@ -404,6 +412,7 @@ proptest! {
             }
             // I3: one step from anywhere.
             let saved = world.status.clone();
+            let (route, ready, champions) = (world.route.clone(), world.ready.clone(), world.champions.clone());
             let on_trial = saved.rollout.as_ref().or(saved.bake.as_ref().map(|bake| &bake.rollout));
             if let Some(candidate) = on_trial.map(|rollout| rollout.candidate.clone()) {
                 world.minute(&[("ann".to_owned(), RolloutRequest::Abort)]);
@@ -412,6 +421,7 @@ proptest! {
                 prop_assert!(route.stable.is_some_and(|stable| stable != candidate));
             }
             world.status = saved;
+            (world.route, world.ready, world.champions) = (route, ready, champions);
         }
     }
 }
@@ -434,12 +444,150 @@ fn undoing_twice_never_goes_back_to_what_was_undone() {
     assert_eq!(world.until_ended(24 * 60), RolloutResult::Promoted);
     world.minutes(3 * 60);
     assert!(world.status.bake.is_none());
-    world.ask(RolloutRequest::Undo { to: None });
+    // The former version is fetched again first, and then takes over by itself.
+    assert!(world.ask(RolloutRequest::Undo { to: None }).contains(&"Loading".to_owned()));
+    assert_eq!(world.status.stable, Some(target(2)));
     world.minutes(1);
-    assert!(world.ask(RolloutRequest::Undo { to: None }).contains(&"Undone".to_owned()));
     assert_eq!(world.status.stable, Some(target(1)));
     let last = world.status.history.last().unwrap();
     assert_eq!((last.target.clone(), last.result), (target(2), RolloutResult::RolledBack));
     assert!(world.ask(RolloutRequest::Undo { to: None }).contains(&"NothingToUndo".to_owned()));
     assert_eq!(world.status.stable, Some(target(1)));
+}
+
+#[test]
+fn nothing_goes_forward_in_a_freeze_and_harm_still_rolls_back() {
+    let mut world = World::with_candidate();
+    world.minutes(5);
+    world.policy.freezes = vec![Freeze::Once { from: world.now, until: world.now + 100 * HOUR }];
+    world.minutes(99 * 60);
+    assert_eq!(world.weight(), 5.0, "longer than maxDuration, and still there");
+    world.minutes(120);
+    assert!(world.weight() > 5.0 || world.status.rollout.as_ref().is_some_and(|rollout| rollout.paused.is_some()));
+
+    let mut world = World::with_candidate();
+    world.minutes(5);
+    world.policy.freezes = vec![Freeze::Once { from: world.now, until: world.now + 100 * HOUR }];
+    world.canary_errors = 0.5;
+    assert_eq!(world.until_ended(10), RolloutResult::RolledBack);
+
+    let mut world = World::with_candidate();
+    world.policy.freezes = vec![Freeze::Once { from: world.now, until: world.now + HOUR }];
+    world.minutes(59);
+    assert!(world.status.rollout.is_none());
+    world.minutes(5);
+    assert!(world.status.rollout.is_some());
+}
+
+#[test]
+fn the_clock_never_promotes_what_nobody_has_judged() {
+    for (low, expected) in [(OnLowTraffic::Pause, None), (OnLowTraffic::Rollback, Some(RolloutResult::RolledBack))] {
+        let mut world = World::with_candidate();
+        world.policy.on_inconclusive = OnInconclusive::Promote;
+        world.policy.on_low_traffic = low;
+        world.policy.max_duration = 5 * HOUR;
+        world.minutes(10);
+        world.silent = true;
+        world.minutes(5 * 60 + 5);
+        let ended = world.status.history.iter().find(|ended| ended.target.version == 2).map(|ended| ended.result);
+        assert_eq!(ended, expected, "{low:?}");
+        assert_eq!(world.status.stable, Some(target(1)));
+    }
+}
+
+#[test]
+fn a_window_that_comes_twice_counts_once() {
+    let mut world = World::with_candidate();
+    world.minutes(3);
+    let from = world.now;
+    world.now += MINUTE;
+    let window = world.count(from);
+    let plan = |windows: &[Window]| {
+        let champion = world.champions.last().copied();
+        let observed = EndpointObserved {
+            status: &world.status,
+            windows,
+            wanted: world.wanted.as_ref(),
+            ready: &world.ready,
+            broken: &world.broken,
+            unapproved: &world.unapproved,
+            champion,
+            acked: 0,
+            requests: &[],
+            serve_baseline: false,
+            lease: LEASE,
+        };
+        decide(&world.policy, &observed, world.now)
+    };
+    let once = plan(std::slice::from_ref(&window));
+    assert_eq!(plan(&[window.clone(), window.clone()]).status, once.status);
+    assert!(once.status.rollout.unwrap().evidence.canary_requests > 0);
+}
+
+#[test]
+fn an_approval_that_is_missing_or_taken_back_keeps_a_version_from_every_user() {
+    let mut world = World::with_candidate();
+    world.unapproved.insert(target(2).digest, "1 of 2 approvals".to_owned());
+    world.minutes(30);
+    assert!(world.status.rollout.is_none());
+    world.unapproved.clear();
+    world.minutes(5);
+    assert_eq!(world.weight(), 5.0);
+    world.unapproved.insert(target(2).digest, "eve took her approval back".to_owned());
+    assert_eq!(world.until_ended(2), RolloutResult::RolledBack);
+}
+
+#[test]
+fn nobody_promotes_by_hand_what_is_not_loaded() {
+    let mut world = World::with_candidate();
+    world.minutes(5);
+    world.ready.remove(&target(2).digest);
+    let said = world.ask(RolloutRequest::Promote { full: true });
+    assert!(said.contains(&"Loading".to_owned()), "{said:?}");
+    assert_eq!((world.status.stable.clone(), world.weight()), (Some(target(1)), 0.0));
+}
+
+#[test]
+fn a_version_goes_only_when_every_router_has_a_route_without_it() {
+    let mut world = World::with_candidate();
+    world.minutes(5);
+    world.canary_errors = 0.5;
+    assert_eq!(world.until_ended(10), RolloutResult::RolledBack);
+    assert!(world.ready.contains(&target(2).digest), "its last requests may be on their way");
+    world.minutes(1);
+    assert!(!world.ready.contains(&target(2).digest));
+}
+
+#[test]
+fn a_version_that_never_loads_is_given_up() {
+    let mut world = World::with_candidate();
+    world.wanted = None;
+    let observed = |world: &World, status: &EndpointStatus, now| {
+        let (wanted, ready) = (target(2), BTreeSet::from([target(1).digest]));
+        let observed = EndpointObserved {
+            status,
+            windows: &[],
+            wanted: Some(&wanted),
+            ready: &ready,
+            broken: &world.broken,
+            unapproved: &world.unapproved,
+            champion: Some(1),
+            acked: 9,
+            requests: &[],
+            serve_baseline: false,
+            lease: Duration::from_secs(30),
+        };
+        decide(&world.policy, &observed, now)
+    };
+    let mut status = world.status.clone();
+    let mut now = world.now;
+    let mut loads = 0;
+    while status.barred.is_empty() {
+        let plan = observed(&world, &status, now);
+        loads += plan.effects.iter().filter(|effect| matches!(effect, EndpointEffect::Load { .. })).count();
+        status = plan.status;
+        now += 2 * MINUTE;
+        assert!(now < world.now + 2 * HOUR);
+    }
+    assert!(loads > 20, "asked for again and again");
 }

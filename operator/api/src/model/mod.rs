@@ -1,18 +1,22 @@
 //! The kind `Model`: what to train from what, when, behind which gates. The doc comments are the schema's descriptions and
 //! the reference's text. Whether values fit together is checked in the conversion, not here.
 
+mod admission;
 mod data;
+mod evaluation;
 mod policy;
 mod retrain;
 mod trainer;
+mod triggers;
 
 pub use data::{Check, Data, Source};
-pub use retrain::{Breaker, Budget, DegradationAction, DegradationRule, Drift, Retrain, Rival, Schedule};
+pub use evaluation::{Evaluation, EvaluationGate, Fairness, Latency, Opponent, SegmentScope};
+pub use retrain::{Breaker, Budget, DegradationAction, DegradationRule, Drift, NewData, Retrain, Rival, Schedule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use trainer::{
-    Builtin, Category, ContainerTrainer, Evaluation, EvaluationGate, Family, Features, ItemFeature, Opponent, Recency,
-    Resources, Rolling, TextFeature, Trainer, TrainingMode, UserFeature,
+    Builtin, Category, ContainerTrainer, Family, Features, ItemFeature, Recency, Resources, Rolling, TextFeature,
+    Trainer, TrainingMode, UserFeature,
 };
 
 use crate::status::{Condition, conditions};
@@ -171,6 +175,9 @@ pub struct Approval {
     /// Number of people who must approve a version's digest.
     #[schemars(range(min = 0, max = 10))]
     pub required: u32,
+    /// How long an approval stands for a version that does not serve yet. Without it, for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub valid_for: Option<Duration>,
 }
 
 /// Whose signature a version must have to be served.
@@ -212,7 +219,7 @@ pub struct ModelStatus {
     /// The run in progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active_run: Option<String>,
-    /// Ready, DataReady, Drifted, RetrainSuppressed.
+    /// Ready, DataReady, SignalFresh, Drifted, RetrainSuppressed, AutomationSuspended, AwaitingApproval, ErasureOverdue.
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
 }

@@ -3,16 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use fairway_core::policy::{Degradation, Demand, EvaluationGate as PolicyGate, ModelPolicy, Versus};
+use fairway_core::policy::{Degradation, Mode, ModelPolicy, RunPolicy};
 
-use super::{
-    DegradationAction, EvaluationGate, ItemFeature, ModelSpec, Opponent, Risk, Source, TrainingMode, UserFeature,
-};
+use super::{DegradationAction, ItemFeature, ModelSpec, Risk, Source, TrainingMode, UserFeature};
 use crate::error::{FieldError, positive};
 use crate::values::Duration;
 
 /// The shortest degradation period: a week holds every weekday once.
 const WEEK: Duration = Duration::days(7);
+/// Longest quiet time after a rollout that nobody asked for: drift is looked at over a day.
+const DAY: Duration = Duration::days(1);
 /// Where a registry can be, as the registry itself knows it.
 const REGISTRY_SCHEMES: [&str; 9] = ["s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "file", "memory"];
 
@@ -28,19 +28,21 @@ impl ModelSpec {
         self.check_features(&mut errors);
         self.check_training(&mut errors);
         self.check_retrain(&mut errors);
-        let gates = self
-            .evaluation
-            .gates
-            .iter()
-            .enumerate()
-            .filter_map(|(i, gate)| evaluation_gate(i, gate, &mut errors))
-            .collect();
+        let admission = self.admission_policy(&mut errors);
+        let schedule = self.retrain.cron(&mut errors);
         if !errors.is_empty() {
             return Err(errors);
         }
         let retrain = &self.retrain;
         Ok(ModelPolicy {
-            gates,
+            admission,
+            run: RunPolicy {
+                mode: match self.trainer.mode {
+                    TrainingMode::Full => Mode::Full,
+                    TrainingMode::WarmStart => Mode::WarmStart { full_every: self.trainer.full_every },
+                },
+                history_after_drift: retrain.drift.history.map(Duration::std),
+            },
             drift_psi: retrain.drift.psi.get(),
             degradation: match retrain.degradation.then {
                 DegradationAction::Ignore => Degradation::Ignore,
@@ -48,11 +50,18 @@ impl ModelSpec {
                 DegradationAction::ServeBaselineAndRetrain => Degradation::ServeBaselineAndRetrain,
             },
             period: self.reward.within.max(WEEK).std(),
+            schedule,
+            new_data: retrain.new_data.map(|new| new.share.fraction()),
             max_age: Some(retrain.max_age.std()),
+            // Half of the time for those who ask, so that erasures can wait for each other, half for what must be done.
+            erasure_lead: self.retention.erasure.std() / 2,
             cooldown: retrain.cooldown.std(),
+            after_rollout: retrain.after_rollout.unwrap_or(retrain.cooldown.min(DAY)).std(),
+            reward_within: self.reward.within.std(),
             budget_runs: retrain.budget.runs,
             budget_per: retrain.budget.per.std(),
             breaker: retrain.breaker.rejections,
+            half_open_after: Some(retrain.breaker.half_open_after.std()),
             run_deadline: self.trainer.deadline.std(),
         })
     }
@@ -67,16 +76,22 @@ impl ModelSpec {
         };
         let trainer = &self.trainer;
         note(
-            self.approval.required > 0,
-            "spec.approval.required",
-            "approvals are not asked for in this version: versions serve without them",
-            "`fairway rollout pause` holds a rollout until a person resumes it",
-        );
-        note(
             self.risk == Risk::High,
             "spec.risk",
-            "High adds nothing in this version: no approvals, no failing closed",
-            "set decisionLog.sample: 100% on its endpoints",
+            "High adds nothing in this version: no approvals of its own, no failing closed",
+            "set approval.required here, and decisionLog.sample: 100% on its endpoints",
+        );
+        note(
+            self.retrain.new_data.is_some(),
+            "spec.retrain.newData",
+            "new rows are not counted in this version: this never asks for a run",
+            "drift, degradation, schedule and maxAge do",
+        );
+        note(
+            self.evaluation.latency.is_some(),
+            "spec.evaluation.latency",
+            "golden requests are not timed in this version",
+            "a gate of the rollout on slow answers: {metric: slow, over: 50ms}",
         );
         note(
             self.retention.erasure != super::Retention::default().erasure,
@@ -115,6 +130,7 @@ impl ModelSpec {
             "",
         );
         note(trainer.queue_name.is_some(), "spec.trainer.queueName", "no queue is used in this version", "");
+        notes.extend(self.retrain.crowded());
         notes
     }
 
@@ -202,21 +218,19 @@ impl ModelSpec {
     }
 
     fn check_retrain(&self, errors: &mut Vec<FieldError>) {
-        let retrain = &self.retrain;
-        if retrain.schedule.is_some() {
-            let help = "remove it: drift, degradation and maxAge start runs, and `fairway run start` does from your own scheduler";
-            errors.push(FieldError::new(
-                "spec.retrain.schedule",
-                "fixed times are not supported in this version",
-                help,
-            ));
+        self.retrain.check(errors);
+        if let Some(history) = self.retrain.drift.history {
+            let field = "spec.retrain.drift.history";
+            if history > self.data.history {
+                let problem = format!("{history} is longer than data.history ({})", self.data.history);
+                errors.push(FieldError::new(field, problem, "shorten it, or leave it out"));
+            }
+            if self.evaluation.holdout.std() * 2 >= history.std() {
+                let problem =
+                    format!("the holdout ({}) is not shorter than half of {history}", self.evaluation.holdout);
+                errors.push(FieldError::new(field, problem, "too little would be left to train on: lengthen it"));
+            }
         }
-        if retrain.drift.psi.get() <= 0.0 {
-            let help = "above 0; 0.1 is a small shift, 0.25 a large one";
-            errors.push(FieldError::new("spec.retrain.drift.psi", "a threshold of 0 alarms always", help));
-        }
-        positive("spec.retrain.maxAge", retrain.max_age, errors);
-        positive("spec.retrain.budget.per", retrain.budget.per, errors);
     }
 }
 
@@ -238,23 +252,4 @@ fn check_source(field: &str, source: &Source, errors: &mut Vec<FieldError>) {
         let problem = format!("the statement begins with `{word}`");
         errors.push(FieldError::new(format!("{field}.sql"), problem, "one SELECT (WITH may come before it)"));
     }
-}
-
-fn evaluation_gate(i: usize, gate: &EvaluationGate, errors: &mut Vec<FieldError>) -> Option<PolicyGate> {
-    let demand = match (gate.tolerance, gate.min_gain) {
-        (Some(tolerance), None) => Demand::AtMostWorse(tolerance.margin()),
-        (None, Some(gain)) => Demand::AtLeastBetter(gain.margin()),
-        (both, _) => {
-            let problem =
-                if both.is_some() { "both tolerance and minGain are named" } else { "the gate asks for nothing" };
-            let help = "tolerance: 0% (at most so much worse) or minGain: \"0.01\" (at least so much better)";
-            errors.push(FieldError::new(format!("spec.evaluation.gates[{i}]"), problem, help));
-            return None;
-        }
-    };
-    let versus = match gate.versus {
-        Opponent::Champion => Versus::Champion,
-        Opponent::Popularity => Versus::Popularity,
-    };
-    Some(PolicyGate { metric: gate.metric.0, versus, demand })
 }

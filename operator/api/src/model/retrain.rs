@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::values::{Duration, Number};
+use crate::values::{Duration, Number, Share};
 
 /// When to train again, and what holds it back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -13,13 +13,21 @@ pub struct Retrain {
     pub drift: Drift,
     /// Act when the champion earns less than popularity would, in 2 of 3 periods (the reward's horizon, at least 7 days).
     pub degradation: DegradationRule,
-    /// Train at fixed times, for those who must. Not supported in this version.
+    /// Train at fixed times, for those who must. What holds other runs back holds these back too, until it is over; times
+    /// that were missed come once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
+    /// Train when so much is new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_data: Option<NewData>,
     /// Train when the version is older than this, whatever the monitors say: a silent monitor may not hide a rotten model.
     pub max_age: Duration,
     /// Pause after a run has ended.
     pub cooldown: Duration,
+    /// Pause after a rollout of this model has ended: what a canary did to the traffic must leave the monitors. Default: the
+    /// cooldown, at most 1d.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_rollout: Option<Duration>,
     /// Most automatic runs in any period.
     pub budget: Budget,
     /// When automation stops and waits for a person.
@@ -32,8 +40,10 @@ impl Default for Retrain {
             drift: Drift::default(),
             degradation: DegradationRule::default(),
             schedule: None,
+            new_data: None,
             max_age: Duration::days(60),
             cooldown: Duration::days(7),
+            after_rollout: None,
             budget: Budget::default(),
             breaker: Breaker::default(),
         }
@@ -46,11 +56,14 @@ impl Default for Retrain {
 pub struct Drift {
     /// Smallest population stability index that matters; chance and the number of features are handled beside it.
     pub psi: Number,
+    /// How far back a run looks that drift asked for. Default: as far as any other (data.history).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<Duration>,
 }
 
 impl Default for Drift {
     fn default() -> Self {
-        Self { psi: Number::QUARTER }
+        Self { psi: Number::QUARTER, history: None }
     }
 }
 
@@ -88,9 +101,18 @@ pub enum DegradationAction {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Schedule {
-    /// Minute, hour, day of month, month, day of week, in UTC.
+    /// Minute, hour, day of month, month, day of week, in UTC: `0 3 * * 1` is Monday at 03:00. Both days given: one of them
+    /// is enough.
     #[schemars(length(min = 9, max = 128))]
     pub cron: String,
+}
+
+/// How much new data asks for a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewData {
+    /// Rows newer than the champion's training, as a share of the rows that it was trained on.
+    pub share: Share,
 }
 
 /// Most automatic runs in any period.
@@ -117,10 +139,13 @@ pub struct Breaker {
     /// Candidates rejected or rolled back in a row.
     #[schemars(range(min = 1, max = 100))]
     pub rejections: u32,
+    /// After so long without another rejection a single run is tried: promoted it closes the breaker, rejected it opens
+    /// it for as long again.
+    pub half_open_after: Duration,
 }
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self { rejections: 3 }
+        Self { rejections: 3, half_open_after: Duration::days(30) }
     }
 }

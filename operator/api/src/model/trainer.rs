@@ -1,11 +1,11 @@
-//! How a model is trained and judged: family, features, evaluation.
+//! How a model is trained: family, features, mode, what a job asks of the cluster.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::values::{Duration, MetricName, Quantity, Tolerance};
+use crate::values::{Duration, Quantity};
 
 /// What is derived from the data for the model: one definition, used by trainer and server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -109,9 +109,14 @@ pub struct Trainer {
     /// An image that trains with any framework and writes a bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<ContainerTrainer>,
-    /// Full trains from nothing, WarmStart from the champion's weights.
+    /// Full trains from nothing, WarmStart from the champion's weights. What asks for a run matters too: a degraded
+    /// champion and an erasure are always answered by a run from nothing.
     #[serde(default)]
     pub mode: TrainingMode,
+    /// With WarmStart: every so many-th run trains from nothing all the same, so that no mistake is handed on for ever.
+    #[serde(default = "default_full_every")]
+    #[schemars(range(min = 1, max = 100))]
+    pub full_every: u32,
     /// A run that takes longer has failed.
     #[serde(default = "default_deadline")]
     pub deadline: Duration,
@@ -122,6 +127,10 @@ pub struct Trainer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub queue_name: Option<String>,
+}
+
+fn default_full_every() -> u32 {
+    5
 }
 
 fn default_deadline() -> Duration {
@@ -195,66 +204,4 @@ pub struct Resources {
     /// Memory, such as `4Gi`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Quantity>,
-}
-
-/// How a candidate is judged before it meets any user.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Evaluation {
-    /// The newest part of the history, kept from the candidate and used to judge it; shorter than half the history.
-    pub holdout: Duration,
-    /// Whether what is served is trained again on the whole history after the gates have judged the recipe on the holdout.
-    pub refit: bool,
-    /// Gates that must all pass, at 95 %. Default: recall@20 not shown to be below the champion's, and shown to be above popularity's.
-    #[schemars(length(min = 1, max = 32))]
-    pub gates: Vec<EvaluationGate>,
-}
-
-impl Default for Evaluation {
-    fn default() -> Self {
-        let metric = MetricName::RECALL_20;
-        let gates = vec![
-            EvaluationGate {
-                metric,
-                versus: Opponent::Champion,
-                tolerance: Some(Tolerance::Percent(0.0)),
-                min_gain: None,
-            },
-            EvaluationGate {
-                metric,
-                versus: Opponent::Popularity,
-                tolerance: None,
-                min_gain: Some(Tolerance::Absolute(0.0)),
-            },
-        ];
-        Self { holdout: Duration::days(14), refit: true, gates }
-    }
-}
-
-/// One gate of the evaluation: a metric, what it is compared with, and either `tolerance` or `minGain`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "has(self.tolerance) != has(self.minGain)", "message": "name exactly one of tolerance and minGain"
-}]))]
-pub struct EvaluationGate {
-    /// The metric with its cut-off: recall, ndcg or coverage at 10, 20 or 50 items.
-    pub metric: MetricName,
-    /// What the candidate is compared with, on the same holdout.
-    pub versus: Opponent,
-    /// The candidate may be at most so much worse: it is rejected if it is shown to be worse than that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tolerance: Option<Tolerance>,
-    /// The candidate must be shown to be at least so much better.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min_gain: Option<Tolerance>,
-}
-
-/// What a candidate is compared with before any traffic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Opponent {
-    /// The version that serves now; the gate passes if there is none.
-    Champion,
-    /// What sold lately.
-    Popularity,
 }

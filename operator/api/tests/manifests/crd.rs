@@ -97,7 +97,9 @@ fn the_reference_lists_every_field() {
         "| `rollout.falseAlarmRate` | share | `5%` |",
         "| `rollout.steps[].weight` | 1 to 100 | required |",
         "| `fallback` | list of `Stable`, `Cached`, `SegmentPopularity`, `Popularity` | `[Stable, Cached, SegmentPopularity, Popularity]` |",
-        "| `reason` | `Manual`, `CI`, `Initial`, `Drift`, `Degradation`, `MaxAge` | `Manual` | Why it was started. |",
+        "| `reason` | `Manual`, `CI`, `Initial`, `Drift`, `PredictionDrift`, `Degradation`, `NewData`, `Schedule`, `MaxAge`, `Erasure` | `Manual` | Why it was started. |",
+        "| `retrain.breaker.halfOpenAfter` | duration | `30d` |",
+        "| `evaluation.gates[].segments` | `Overall`, `Each` | `Overall` |",
     ] {
         assert!(text.contains(row), "{row}\n{text}");
     }

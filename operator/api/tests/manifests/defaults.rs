@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use fairway_api::{Manifest, ModelEndpointSpec, ModelSpec, parse_documents};
-use fairway_core::policy::{Degradation, Demand, Margin, OnInconclusive, OnMissingTelemetry, RolloutGate, Versus};
+use fairway_core::policy::{
+    AdmissionPolicy, Degradation, Demand, FairnessGate, Margin, Metric, MetricKind, Mode, OnInconclusive,
+    OnMissingTelemetry, RolloutGate, RunPolicy, Segments, Versus,
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -44,12 +47,18 @@ fn of_a_model() {
     assert_eq!((policy.period, policy.max_age, policy.cooldown), (7 * DAY, Some(60 * DAY), 7 * DAY));
     assert_eq!((policy.budget_runs, policy.budget_per, policy.breaker), (6, 30 * DAY, 3));
     assert_eq!(policy.run_deadline, HOUR);
-    let gates: Vec<_> = policy.gates.iter().map(|g| (g.metric.to_string(), g.versus, g.demand)).collect();
+    let gates: Vec<_> = policy.admission.gates.iter().map(|g| (g.metric.to_string(), g.versus, g.demand)).collect();
     let expected = [
         ("recall@20".to_owned(), Versus::Champion, Demand::AtMostWorse(Margin::Relative(0.0))),
         ("recall@20".to_owned(), Versus::Popularity, Demand::AtLeastBetter(Margin::Absolute(0.0))),
     ];
     assert_eq!(gates, expected);
+    assert!(policy.admission.gates.iter().all(|gate| gate.segments == Segments::Overall));
+    let AdmissionPolicy { fairness, signature, latency_p95, approvals, approval_valid_for, .. } = policy.admission;
+    assert_eq!((fairness, signature, latency_p95, approvals, approval_valid_for), (None, false, None, 0, None));
+    assert_eq!((policy.schedule, policy.new_data, policy.half_open_after), (None, None, Some(30 * DAY)));
+    assert_eq!((policy.after_rollout, policy.reward_within, policy.erasure_lead), (DAY, HOUR, 15 * DAY));
+    assert_eq!(policy.run, RunPolicy { mode: Mode::Full, history_after_drift: None });
 }
 
 #[test]
@@ -75,6 +84,34 @@ fn of_an_endpoint() {
 }
 
 #[test]
+fn what_is_said_of_admission_and_triggers_is_meant() {
+    let spec = model(
+        "  retrain: {schedule: {cron: 0 3 * * mon}, newData: {share: 20%}, breaker: {halfOpenAfter: 9d}, afterRollout: 3d, \
+         drift: {history: 60d}}\n  approval: {required: 2, validFor: 90d}\n  retention: {erasure: 20d}\n  evaluation:\n    \
+         fairness: {metric: recall@20, gap: 0.05}\n    latency: {p95: 20ms}\n    gates:\n    \
+         - {metric: recall@20, versus: Champion, tolerance: 2%, segments: Each, minCount: 300}\n    \
+         - {metric: ndcg@10, versus: Popularity, minGain: 0, segments: Each}\n",
+    );
+    let policy = spec.policy().unwrap();
+    assert_eq!(policy.schedule.map(|cron| cron.to_string()).as_deref(), Some("0 3 * * mon"));
+    assert_eq!((policy.new_data, policy.half_open_after, policy.after_rollout), (Some(0.2), Some(9 * DAY), 3 * DAY));
+    assert_eq!((policy.run.history_after_drift, policy.erasure_lead), (Some(60 * DAY), 10 * DAY));
+    let admission = policy.admission;
+    let segments: Vec<_> = admission.gates.iter().map(|gate| gate.segments).collect();
+    assert_eq!(segments, [Segments::Each { min_count: 300 }, Segments::Each { min_count: 500 }]);
+    let recall = Metric { kind: MetricKind::Recall, k: 20 };
+    assert_eq!(admission.fairness, Some(FairnessGate { metric: recall, gap: 0.05, min_count: 500 }));
+    assert_eq!(admission.latency_p95, Some(Duration::from_millis(20)));
+    assert_eq!((admission.approvals, admission.approval_valid_for), (2, Some(90 * DAY)));
+
+    let mut spec = model("  signing: {publicKeys: [x]}\n");
+    spec.trainer.mode = fairway_api::model::TrainingMode::WarmStart;
+    let policy = spec.policy().unwrap();
+    assert!(policy.admission.signature);
+    assert_eq!(policy.run.mode, Mode::WarmStart { full_every: 5 });
+}
+
+#[test]
 fn what_is_said_is_meant() {
     let spec = model(
         "  retrain: {drift: {psi: 0.1}, degradation: {then: Ignore}, maxAge: 9d, cooldown: 0s, budget: {runs: 2}}\n  evaluation:\n    \
@@ -83,7 +120,8 @@ fn what_is_said_is_meant() {
     let policy = spec.policy().unwrap();
     assert_eq!((policy.drift_psi, policy.degradation, policy.max_age), (0.1, Degradation::Ignore, Some(9 * DAY)));
     assert_eq!((policy.cooldown, policy.budget_runs, policy.budget_per), (Duration::ZERO, 2, 30 * DAY));
-    assert_eq!(policy.gates[0].demand, Demand::AtLeastBetter(Margin::Relative(0.01)));
+    assert_eq!(policy.after_rollout, Duration::ZERO, "no longer than the cooldown");
+    assert_eq!(policy.admission.gates[0].demand, Demand::AtLeastBetter(Margin::Relative(0.01)));
 
     let spec = endpoint(
         "  version: 7\n  promotes: false\n  holdback: 2%\n  server: {builtin: {}, deadline: 1s}\n  rollout:\n    steps: [{weight: 100, hold: 0s, \

@@ -163,10 +163,35 @@ fn rules_of_a_model() {
             "evaluation: {gates: [{metric: recall@20, versus: Popularity, minGain: much}]}",
             "9:73 spec.evaluation.gates[0].minGain: `much` is not a tolerance",
         ),
+        ("retrain: {schedule: {cron: 0 25 * * 1}}", "9:30 spec.retrain.schedule.cron: `25` is not a hour"),
+        ("retrain: {schedule: {cron: 0 0 30 2 *}}", "9:30 spec.retrain.schedule.cron: `0 0 30 2 *` never comes"),
+        ("retrain: {newData: {share: 0%}}", "9:30 spec.retrain.newData.share: a share of 0% asks always"),
         (
-            "retrain: {schedule: {cron: 0 3 * * 1}}",
-            "9:13 spec.retrain.schedule: fixed times are not supported in this version",
+            "retrain: {breaker: {halfOpenAfter: 0s}}",
+            "9:38 spec.retrain.breaker.halfOpenAfter: it must be longer than zero",
         ),
+        (
+            "retrain: {drift: {history: 200d}}",
+            "9:30 spec.retrain.drift.history: 200d is longer than data.history (180d)",
+        ),
+        (
+            "retrain: {drift: {history: 20d}}",
+            "9:30 spec.retrain.drift.history: the holdout (14d) is not shorter than half of 20d",
+        ),
+        (
+            "evaluation: {gates: [{metric: coverage@20, versus: Champion, tolerance: 5%, segments: Each}]}",
+            "9:89 spec.evaluation.gates[0].segments: coverage is one number for the whole catalogue: segments have none",
+        ),
+        (
+            "evaluation: {gates: [{metric: recall@20, versus: Champion, tolerance: 5%, minCount: 9}]}",
+            "9:87 spec.evaluation.gates[0].minCount: a gate on all users together needs no count",
+        ),
+        (
+            "evaluation: {fairness: {metric: coverage@20, gap: 0.1}}",
+            "9:35 spec.evaluation.fairness.metric: coverage is one number for the whole catalogue: segments have none",
+        ),
+        ("evaluation: {latency: {p95: 0s}}", "9:31 spec.evaluation.latency.p95: it must be longer than zero"),
+        ("approval: {required: 1, validFor: 0s}", "9:37 spec.approval.validFor: it must be longer than zero"),
         ("retrain: {drift: {psi: 0}}", "9:26 spec.retrain.drift.psi: a threshold of 0 alarms always"),
         ("retrain: {budget: {runs: 0}}", "9:28 spec.retrain.budget.runs: 0 is out of range"),
         (
@@ -273,7 +298,7 @@ fn all_errors_of_a_file_are_told() {
     let bad = with(MODEL, "event: purchase", "event: bought");
     let bad = with(&bad, "family: ease", "family: easy");
     let contradictory =
-        format!("{MODEL}  evaluation: {{holdout: 100d}}\n  retrain: {{schedule: {{cron: 0 3 * * 1}}}}\n");
+        format!("{MODEL}  evaluation: {{holdout: 100d}}\n  retrain: {{schedule: {{cron: 0 25 * * *}}}}\n");
     let text = format!("{bad}---\nkind: [\n---\n{contradictory}---\n{ENDPOINT}  rollout: {{bakee: 1h}}\n");
     let found: Vec<(u32, String)> = errors(&text).iter().map(|e| (e.position().line, e.field().to_owned())).collect();
     let expected = [
@@ -281,7 +306,7 @@ fn all_errors_of_a_file_are_told() {
         (8, "spec.trainer.builtin.family"),
         (10, ""),
         (20, "spec.evaluation.holdout"),
-        (21, "spec.retrain.schedule"),
+        (21, "spec.retrain.schedule.cron"),
         (28, "spec.rollout.bakee"),
     ];
     assert_eq!(found, expected.map(|(line, field)| (line, field.to_owned())));

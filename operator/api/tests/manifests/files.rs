@@ -132,12 +132,12 @@ fn files_that_cannot_be_manifests() {
 
 #[test]
 fn what_does_nothing_yet_is_told_with_its_place() {
-    let text = with_approval();
+    let text = with_new_data();
     let loaded = Manifests::group(parse_documents(&text, "f.yaml").unwrap()).unwrap();
     let notes = loaded.warnings();
     let said: Vec<_> = notes.iter().map(|n| (n.severity(), n.field().to_owned(), n.position().line)).collect();
     let expected = [
-        ("spec.approval.required", 9),
+        ("spec.retrain.newData", 9),
         ("spec.scaling", 16),
         ("spec.server.container", 17),
         ("spec.storageSecretRef", 10),
@@ -146,10 +146,31 @@ fn what_does_nothing_yet_is_told_with_its_place() {
     fields.sort_unstable();
     assert_eq!(fields, expected);
     assert!(said.iter().all(|(severity, ..)| *severity == Severity::Warning));
-    assert!(notes[0].to_string().starts_with("warning: spec.approval.required: "));
+    assert!(notes[0].to_string().starts_with("warning: spec.retrain.newData: "));
 }
 
-fn with_approval() -> String {
+#[test]
+fn a_schedule_that_the_guards_hold_is_told() {
+    let said = |retrain: &str| {
+        let text = MODEL.replacen("trainer:", &format!("retrain: {retrain}, trainer:"), 1);
+        let loaded = Manifests::group(parse_documents(&text, "f.yaml").unwrap()).unwrap();
+        loaded.warnings().iter().map(|note| format!("{}: {}", note.field(), note.problem())).collect::<Vec<_>>()
+    };
+    let field = "spec.retrain.schedule.cron";
+    assert_eq!(
+        said("{schedule: {cron: 0 3 * * 1}}"),
+        [format!(
+            "{field}: runs are wanted every 7d and the cooldown after each is 7d: each begins later than the one before"
+        )]
+    );
+    assert_eq!(
+        said("{schedule: {cron: 0 3 * * *}, cooldown: 6h}"),
+        [format!("{field}: 30 runs are wanted in 30d and the budget is 6")]
+    );
+    assert!(said("{schedule: {cron: 0 3 * * 1}, cooldown: 6d}").is_empty());
+}
+
+fn with_new_data() -> String {
     "apiVersion: fairway.dev/v1alpha1
 kind: Model
 metadata: {name: m}
@@ -158,7 +179,7 @@ spec:
     interactions: {url: a.csv, sql: SELECT 1}
   reward: {event: purchase, within: 1d}
   trainer: {builtin: {family: ease}}
-  approval: {required: 1}
+  retrain: {newData: {share: 20%}}
   storageSecretRef: {name: s}
 ---
 apiVersion: fairway.dev/v1alpha1
@@ -173,7 +194,7 @@ spec: {model: m,
 
 #[test]
 fn round_trips() {
-    let text = with_approval();
+    let text = with_new_data();
     for document in parse_documents(&text, "f.yaml").unwrap() {
         let json = match &document.value {
             Manifest::Model(model) => serde_json::to_string(model).unwrap(),

@@ -25,14 +25,14 @@ pub(super) fn conditions(
         None => all.push(condition(
             "Ready",
             false,
-            last(&["Barred", "BlockedByFailedLoad", "Loading"])
+            last(&["Barred", "BlockedByFailedLoad", "AwaitingApproval", "Frozen", "Loading"])
                 .unwrap_or_else(|| Reason::new("NoVersion", "the baseline serves until a first version passes")),
         )),
     }
     if let Some(rollout) = &status.rollout {
         let weight = rollout.weight(policy);
         let message = format!("version {} on {weight} of the users", rollout.candidate.version);
-        let progress = last(&["Progressing", "StepUp", "RolloutStarted", "AwaitingProof", "Loading"]);
+        let progress = last(&["Progressing", "StepUp", "RolloutStarted", "AwaitingProof", "Frozen", "Loading"]);
         all.push(condition(
             "Progressing",
             rollout.paused.is_none(),

@@ -19,13 +19,16 @@ impl Look<'_> {
             if renew_at.is_none_or(|at| self.now < at) {
                 return;
             }
-        } else if let (Some(rollout), Some(canary)) = (&mut self.status.rollout, &route.canary) {
-            let is_new_weight = before.as_ref().and_then(|before| before.canary.as_ref()).map(|before| before.weight)
-                != Some(canary.weight);
-            if is_new_weight || rollout.weight_generation == 0 {
+        } else if let Some(rollout) = &mut self.status.rollout {
+            let weight = |route: &Route| route.canary.as_ref().map(|canary| canary.weight);
+            if before.as_ref().and_then(weight) != weight(&route) {
+                // Also where it lost its users, or got them back, because its servers were gone: it proves itself anew.
+                rollout.weigh(self.now);
                 rollout.weight_generation = route.generation;
             }
-            rollout.note_generation(route.generation, &canary.segments);
+            if let Some(canary) = &route.canary {
+                rollout.note_generation(route.generation, &canary.segments);
+            }
         }
         self.status.route = Some(route.clone());
         self.effects.push(EndpointEffect::SetRoute { route });

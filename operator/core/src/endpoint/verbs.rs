@@ -2,9 +2,10 @@
 
 use fairway_wire::Target;
 
-use super::{Ended, EndpointEffect, Look, RolloutRequest, RolloutResult};
+use super::{Ended, Look, Returning, RolloutRequest, RolloutResult};
 use crate::Reason;
-use crate::plan::elapsed;
+use crate::plan::{elapsed, spell};
+use crate::planted::{Bug, planted};
 use crate::rollout::Pause;
 
 impl Look<'_> {
@@ -47,9 +48,18 @@ impl Look<'_> {
     }
 
     fn promote_by_hand(&mut self, full: bool, who: &str) {
-        let Some(rollout) = &mut self.status.rollout else {
+        let Some(candidate) = self.status.rollout.as_ref().map(|rollout| rollout.candidate.clone()) else {
             return self.say("NothingToPromote", "there is no rollout to promote");
         };
+        // Nobody may pass these (I5).
+        if !self.is_ready(&candidate) && !planted(Bug::UnreadyPromoted) {
+            let message = format!("version {} is not loaded: ask again when it is", candidate.version);
+            return self.say("Loading", message);
+        }
+        if let Some(why) = self.observed.unapproved.get(&candidate.digest) {
+            return self.say("AwaitingApproval", format!("version {}: {why}", candidate.version));
+        }
+        let Some(rollout) = &mut self.status.rollout else { return };
         rollout.paused = None;
         if full || rollout.is_last_step(self.policy) {
             self.promote(Reason::new("Promoted", format!("promoted by {who}")));
@@ -67,21 +77,37 @@ impl Look<'_> {
     }
 
     fn undo(&mut self, to: Option<&Target>, who: &str) {
-        let reason = Reason::new("Undone", format!("undone by {who}"));
         if self.status.rollout.is_some() {
-            return self.roll_back(reason);
+            return self.roll_back(Reason::new("Undone", format!("undone by {who}")));
         }
         let previous = to.cloned().or_else(|| self.status.bake.as_ref().map(|bake| bake.previous.clone()));
-        let previous = previous.or_else(|| self.last_promoted_before_stable());
-        match previous {
-            Some(target) if self.observed.ready.contains(&target.digest) => self.replace_stable(target, reason),
-            Some(target) => {
-                let message = format!("version {} is being loaded; ask again when it is ready", target.version);
-                self.effects.push(EndpointEffect::Load { target });
-                self.say("Loading", message);
+        match previous.or_else(|| self.last_promoted_before_stable()) {
+            Some(to) if self.status.stable.as_ref().is_some_and(|stable| stable.digest == to.digest) => {
+                self.say("NothingToUndo", format!("version {} serves already", to.version));
             }
+            Some(to) => self.status.returning = Some(Returning { to, who: who.to_owned(), since: self.now }),
             None => self.say("NothingToUndo", "no earlier version is known"),
         }
+    }
+
+    /// Goes back to what a person asked for, as soon as it is loaded.
+    pub(super) fn come_back(&mut self) {
+        let Some(Returning { to, who, since }) = self.status.returning.take() else {
+            return;
+        };
+        let limit = self.policy.max_duration;
+        if self.is_ready(&to) {
+            return self.replace_stable(to, Reason::new("Undone", format!("undone by {who}")));
+        }
+        if let Some(why) = self.observed.broken.get(&to.digest) {
+            return self.say("BlockedByFailedLoad", format!("no way back to version {}: {why}", to.version));
+        }
+        if elapsed(since, self.now) > limit {
+            let message = format!("no way back to version {}: not loaded within {}", to.version, spell(limit));
+            return self.say("BlockedByFailedLoad", message);
+        }
+        self.say("Loading", format!("version {} is being loaded; it takes over when it is ready", to.version));
+        self.status.returning = Some(Returning { to, who, since });
     }
 
     fn last_promoted_before_stable(&self) -> Option<Target> {
@@ -93,6 +119,7 @@ impl Look<'_> {
 
     fn replace_stable(&mut self, target: Target, reason: Reason) {
         self.reasons.push(reason.clone());
+        self.status.barred.remove(&target.digest);
         if let Some(bake) = self.status.bake.take().filter(|bake| bake.previous == target) {
             return self.revert(bake, reason);
         }
@@ -109,7 +136,6 @@ impl Look<'_> {
                 canary_requests: 0,
             });
         }
-        self.move_champion(&target, &reason.message);
         self.status.stable = Some(target);
     }
 }

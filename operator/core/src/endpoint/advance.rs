@@ -1,0 +1,194 @@
+//! The rollout goes on, waits, or ends. Harm comes first: it is looked for whatever else holds the rollout up.
+
+use fairway_wire::Target;
+
+use super::{Look, RolloutResult};
+use crate::evidence::{Outcome, Verdict};
+use crate::plan::{Reason, elapsed, spell};
+use crate::planted::{Bug, planted};
+use crate::policy::{OnInconclusive, OnLowTraffic, OnMissingTelemetry, frozen};
+use crate::rollout::{Bake, Rollout, harm, unproved};
+
+/// Without any window for this many leases, telemetry counts as missing.
+const MISSING_AFTER_LEASES: u32 = 6;
+
+/// What becomes of a rollout at this look.
+enum Next {
+    Supersede(Target),
+    RollBack(Reason),
+    Promote(Reason),
+    StepUp,
+    Pause(String),
+    /// Nothing moves; why.
+    Wait(Reason),
+}
+
+impl Look<'_> {
+    pub(super) fn advance_rollout(&mut self) {
+        let Some(rollout) = self.status.rollout.take() else {
+            return;
+        };
+        let next = self.next(&rollout);
+        self.status.rollout = Some(rollout);
+        match next {
+            Next::Supersede(newer) => self.supersede(&newer),
+            Next::RollBack(reason) => self.roll_back(reason),
+            Next::Promote(reason) => self.promote(reason),
+            Next::StepUp => self.next_step("held, with enough requests and no proof of harm"),
+            Next::Pause(why) => self.pause(&why),
+            Next::Wait(reason) => self.reasons.push(reason),
+        }
+    }
+
+    fn next(&self, rollout: &Rollout) -> Next {
+        let wait = |code: &str, message: String| Next::Wait(Reason::new(code, message));
+        if let Some(newer) = self.superseding(rollout) {
+            return Next::Supersede(newer);
+        }
+        if let Some(reason) = self.unfit(rollout) {
+            return Next::RollBack(reason);
+        }
+        let verdicts = rollout.evidence.verdicts(self.policy);
+        let harmful = harm(&verdicts).filter(|_| rollout.paused.is_none() || !planted(Bug::HarmIgnoredWhilePaused));
+        if let Some(verdict) = harmful {
+            return Next::RollBack(Reason::new("Harmful", verdict.message.clone()));
+        }
+        let silence = self.silence(rollout);
+        if let (Some(message), OnMissingTelemetry::Rollback) = (&silence, self.policy.on_missing_telemetry) {
+            return Next::RollBack(Reason::new("TelemetryMissing", message.clone()));
+        }
+        if let Some(pause) = &rollout.paused {
+            let limit = self.policy.max_duration;
+            return if elapsed(pause.since, self.now) > limit && !planted(Bug::PauseForever) {
+                Next::RollBack(Reason::new("PauseTooLong", format!("paused for more than {}", spell(limit))))
+            } else {
+                wait("Paused", format!("{}; the weight stays at {}", pause.why, rollout.weight(self.policy)))
+            };
+        }
+        if let (Some(until), false) = (frozen(&self.policy.freezes, self.now), planted(Bug::FrozenIgnored)) {
+            return wait("Frozen", format!("the weight stays at {} until {until}", rollout.weight(self.policy)));
+        }
+        let silence = silence.filter(|_| self.policy.on_missing_telemetry == OnMissingTelemetry::Hold);
+        self.forward(rollout, &verdicts, silence)
+    }
+
+    /// Nothing is wrong and nothing is frozen: what keeps the next step, and for how long may it?
+    fn forward(&self, rollout: &Rollout, verdicts: &[Verdict], silence: Option<String>) -> Next {
+        let waiting = rollout.waiting(self.policy, self.now).filter(|_| !planted(Bug::HoldIgnored));
+        let unproved = unproved(verdicts).filter(|_| self.policy.require_proof);
+        let reason = if !self.is_ready(&rollout.candidate) {
+            Reason::new("Loading", format!("version {} is being loaded", rollout.candidate.version))
+        } else if let Some(message) = silence.filter(|_| !planted(Bug::SilenceIgnored)) {
+            Reason::new("TelemetryMissing", format!("{message}: the weight stays"))
+        } else if let Some(waiting) = &waiting {
+            let message = format!("at {}: {}", rollout.weight(self.policy), waiting.sentence(self.now));
+            Reason::new("Progressing", message)
+        } else if !rollout.is_last_step(self.policy) {
+            return if self.is_over(rollout) { self.inconclusive(rollout, false) } else { Next::StepUp };
+        } else if let Some(verdict) = unproved {
+            let message = format!("non-inferiority is not proved yet: {}", verdict.message);
+            return if self.is_over(rollout) {
+                self.inconclusive(rollout, true)
+            } else {
+                Next::Wait(Reason::new("AwaitingProof", message))
+            };
+        } else {
+            return Next::Promote(Reason::new("Promoted", promotion(verdicts)));
+        };
+        if self.is_over(rollout) { self.inconclusive(rollout, false) } else { Next::Wait(reason) }
+    }
+
+    fn is_over(&self, rollout: &Rollout) -> bool {
+        elapsed(rollout.limit_from, self.now) > self.policy.max_duration
+    }
+
+    /// Invariant I12: no rollout lasts for ever. What has answered too little is never promoted by the clock, and neither is
+    /// what nobody has heard of lately.
+    fn inconclusive(&self, rollout: &Rollout, all_steps_done: bool) -> Next {
+        let limit = spell(self.policy.max_duration);
+        let (answered, needed) = (rollout.evidence.answered_at_weight, self.policy.min_requests);
+        let judged = all_steps_done || answered >= needed && self.is_ready(&rollout.candidate);
+        let heard = self.silence(rollout).is_none();
+        if (!judged || !heard) && !planted(Bug::PromotedOnSilence) {
+            let why = match heard {
+                true => format!("only {answered} of {needed} requests answered at this weight within {limit}"),
+                false => format!("no router has reported lately, and {limit} are over"),
+            };
+            return match self.policy.on_low_traffic {
+                OnLowTraffic::Pause => Next::Pause(why),
+                OnLowTraffic::Rollback => Next::RollBack(Reason::new("TooLittleTraffic", why)),
+            };
+        }
+        let why = format!("nothing was proved within {limit}");
+        match self.policy.on_inconclusive {
+            OnInconclusive::Rollback => Next::RollBack(Reason::new("Inconclusive", why)),
+            OnInconclusive::Promote => Next::Promote(Reason::new("Inconclusive", why)),
+            OnInconclusive::Pause => Next::Pause(why),
+        }
+    }
+
+    fn superseding(&self, rollout: &Rollout) -> Option<Target> {
+        let wanted = self.observed.wanted?;
+        let is_new = wanted.digest != rollout.candidate.digest
+            && self.status.stable.as_ref().is_none_or(|stable| stable.digest != wanted.digest)
+            && !self.status.barred.contains_key(&wanted.digest)
+            && !self.observed.unapproved.contains_key(&wanted.digest);
+        is_new.then(|| wanted.clone())
+    }
+
+    fn supersede(&mut self, newer: &Target) {
+        if let (Some(rollout), true) = (&mut self.status.rollout, planted(Bug::SupersededKeepsEvidence)) {
+            rollout.candidate = newer.clone();
+            return;
+        }
+        let reason = Reason::new("Superseded", format!("version {} took its place", newer.version));
+        self.end(RolloutResult::Superseded, reason);
+        self.consider_wanted();
+    }
+
+    /// It may not serve, or cannot.
+    fn unfit(&self, rollout: &Rollout) -> Option<Reason> {
+        let digest = &rollout.candidate.digest;
+        if let Some(why) = self.observed.unapproved.get(digest).filter(|_| !planted(Bug::UnapprovedServed)) {
+            return Some(Reason::new("ApprovalMissing", why.clone()));
+        }
+        let why = self.observed.broken.get(digest)?;
+        Some(Reason::new("BlockedByFailedLoad", format!("could not be loaded: {why}")))
+    }
+
+    /// How long nobody has reported, if that is too long.
+    pub(super) fn silence(&self, rollout: &Rollout) -> Option<String> {
+        let silence = elapsed(rollout.last_telemetry.max(rollout.weight_since), self.now);
+        let is_long = silence > self.observed.lease * MISSING_AFTER_LEASES;
+        is_long.then(|| format!("no router has reported for {}", spell(silence)))
+    }
+
+    pub(super) fn next_step(&mut self, why: &str) {
+        let (policy, now) = (self.policy, self.now);
+        let Some(rollout) = &mut self.status.rollout else {
+            return;
+        };
+        let before = rollout.weight(policy);
+        rollout.step += 1;
+        rollout.weigh(now);
+        let message =
+            format!("version {} goes from {before} to {}: {why}", rollout.candidate.version, rollout.weight(policy));
+        self.say("StepUp", message);
+    }
+
+    pub(super) fn promote(&mut self, reason: Reason) {
+        let (Some(rollout), Some(previous)) = (self.status.rollout.clone(), self.status.stable.clone()) else {
+            return;
+        };
+        self.end(RolloutResult::Promoted, reason);
+        self.status.stable = Some(rollout.candidate.clone());
+        self.status.bake = Some(Bake { previous, since: self.now, rollout });
+    }
+}
+
+fn promotion(verdicts: &[Verdict]) -> String {
+    let unproved = verdicts.iter().filter(|verdict| verdict.outcome != Outcome::NonInferior).count();
+    let numbers: Vec<&str> = verdicts.iter().map(|verdict| verdict.message.as_str()).collect();
+    let how = if unproved == 0 { "proved not worse" } else { "no harm shown" };
+    format!("{how} on {} gates ({})", verdicts.len(), numbers.join("; "))
+}

@@ -1,0 +1,633 @@
+//! The whole world of a schedule: a bucket, clusters, routers with their users, training jobs, people, a clock, and two
+//! controllers. It moves one step at a time, by a tape of choices, and keeps its own account of the truth, against which
+//! every promise is held.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
+use std::time::Duration;
+
+use fairway_core::Reason;
+use fairway_core::endpoint::{Ended, EndpointEffect, EndpointStatus, RolloutRequest, RolloutResult};
+use fairway_core::model::{ModelEffect, ModelRequest, RunEnd};
+use fairway_core::plan::elapsed;
+use fairway_core::policy::{EndpointPolicy, ModelPolicy};
+use fairway_wire::{Profile, Route, Target};
+use jiff::Timestamp;
+
+use crate::bucket::{EndpointPart, ModelPart, Version};
+use crate::controller::Controller;
+use crate::drawn;
+use crate::fleet::Fleet;
+use crate::plane::{Router, Truth, Users, names};
+use crate::tape::Tape;
+
+/// How long a router keeps a canary without hearing from anybody.
+pub const LEASE: Duration = Duration::from_secs(1_800);
+/// Time of a step, on average.
+const STEP: Duration = Duration::from_secs(600);
+/// Lines of the story that are kept.
+const STORY_MAX: usize = 60;
+
+/// How often what goes wrong, in thousandths of the occasions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// The bucket: answers that are lost, writes that fail, lists that are stale.
+    pub bucket: u32,
+    /// Servers.
+    pub fleet: u32,
+    /// Routers and windows.
+    pub plane: u32,
+    /// Controllers: killed.
+    pub controllers: u32,
+    /// The clock.
+    pub clock: u32,
+    /// People, who ask for all kinds of things.
+    pub people: u32,
+    /// Training.
+    pub training: u32,
+}
+
+/// One endpoint.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Index of its model.
+    pub model: usize,
+    /// The alias that it follows.
+    pub follows: &'static str,
+    /// Its policy.
+    pub policy: EndpointPolicy,
+    /// Its part of the bucket.
+    pub part: EndpointPart,
+    /// Its servers.
+    pub fleet: Fleet,
+    /// The route that routers are to take.
+    pub config: Option<Route>,
+    /// Its routers.
+    pub routers: Vec<Router>,
+    /// Its users.
+    pub users: Users,
+    /// What people asked and nobody has answered yet.
+    pub asked: Vec<(String, RolloutRequest)>,
+    pub(crate) truth: Truth,
+    pub(crate) ghost: Ghost,
+}
+
+/// What the world knows of an endpoint by itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ghost {
+    /// The rollout, its weight, and the generation that brought it.
+    on_trial: Option<(String, u32, u64)>,
+    /// Digests that were taken back and that nobody has called back.
+    barred: BTreeSet<String>,
+    /// Plans that were looked at.
+    seen: usize,
+}
+
+/// One model.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Its policy.
+    pub policy: ModelPolicy,
+    /// Its part of the bucket.
+    pub part: ModelPart,
+    /// What its versions expect.
+    pub profile: Profile,
+    /// Indices of its endpoints; the first one promotes.
+    pub endpoints: Vec<usize>,
+    /// Versions that miss an approval.
+    pub unapproved: BTreeMap<String, String>,
+    /// What is known to be wrong with the training data.
+    pub data_fault: Option<Reason>,
+    /// What people and CI asked.
+    pub asked: Vec<ModelRequest>,
+    /// Runs that were rejected or failed, and versions of its first endpoint that were taken back.
+    pub(crate) bad_ends: u32,
+    /// When the last run ended, and whether it was judged.
+    pub(crate) ended: Option<(Timestamp, bool)>,
+    /// Starts of automatic runs.
+    pub(crate) started: Vec<Timestamp>,
+    pub(crate) seen: usize,
+}
+
+/// What happened in a schedule: what never happens anywhere was not tried.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Decisions.
+    pub decisions: u64,
+    /// Events by name.
+    pub sometimes: BTreeMap<&'static str, u64>,
+}
+
+/// Everything.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// The choices.
+    pub tape: Tape,
+    /// The time.
+    pub now: Timestamp,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// The endpoints.
+    pub endpoints: Vec<Endpoint>,
+    /// The models.
+    pub models: Vec<Model>,
+    /// What happened.
+    pub stats: Stats,
+    /// The first promise that was broken.
+    pub violation: Option<String>,
+    /// What the last plans said, oldest first.
+    pub story: VecDeque<String>,
+    controllers: Vec<Controller>,
+    /// Steps so far.
+    pub steps: usize,
+    quiet: bool,
+}
+
+impl World {
+    /// A world as the tape draws it.
+    pub fn new(mut tape: Tape) -> Self {
+        let now = Timestamp::from_second(1_700_000_000).unwrap_or_default();
+        let drawn::World { faults, models, endpoints } = drawn::world(&mut tape, now);
+        Self {
+            tape,
+            now,
+            faults,
+            endpoints,
+            models,
+            stats: Stats::default(),
+            violation: None,
+            story: VecDeque::new(),
+            controllers: vec![Controller::new(1), Controller::new(2)],
+            steps: 0,
+            quiet: false,
+        }
+    }
+
+    /// From now on nothing goes wrong, nobody asks for anything, and nothing new is trained: all must come to rest.
+    pub fn calm_down(&mut self) {
+        self.faults = Faults::default();
+        self.quiet = true;
+        for model in &mut self.models {
+            model.policy.max_age = None;
+            model.asked.clear();
+            model.unapproved.clear();
+            model.data_fault = None;
+        }
+        self.endpoints.iter_mut().for_each(|endpoint| endpoint.asked.clear());
+    }
+
+    /// Keeps the first broken promise.
+    pub fn violate(&mut self, promise: String) {
+        self.violation.get_or_insert(promise);
+    }
+
+    /// Keeps what a plan said.
+    pub fn tell(&mut self, of: &str, index: usize, reasons: &[Reason]) {
+        for reason in reasons {
+            self.story.push_back(format!("{} {of} {index}: {}: {}", self.now, reason.code, reason.message));
+        }
+        let surplus = self.story.len().saturating_sub(STORY_MAX);
+        self.story.drain(..surplus);
+    }
+
+    /// Counts something that should happen now and then.
+    pub fn saw(&mut self, what: &'static str) {
+        *self.stats.sometimes.entry(what).or_default() += 1;
+    }
+
+    /// One step: time goes by for everything, and controllers act.
+    pub fn step(&mut self) {
+        self.steps += 1;
+        self.pass_time();
+        self.people();
+        self.train();
+        for index in 0..self.endpoints.len() {
+            self.serve(index);
+        }
+        for index in 0..self.controllers.len() {
+            // The second one is a rival that wakes up now and then: a lease that two believe in.
+            let acts = if index == 0 { 1 + self.tape.pick(3) } else { u32::from(self.tape.fault(150)) };
+            let mut controller = self.controllers[index].clone();
+            if self.tape.fault(self.faults.controllers) {
+                controller.kill();
+                self.saw("a controller was killed");
+            }
+            for _ in 0..acts {
+                controller.act(self);
+            }
+            self.controllers[index] = controller;
+        }
+        self.check();
+    }
+
+    fn pass_time(&mut self) {
+        self.now += STEP / 2 + STEP / 100 * self.tape.pick(100);
+        if self.tape.fault(self.faults.clock) {
+            self.saw("the clock jumped");
+            let hours = Duration::from_secs(3_600) * self.tape.pick(12);
+            self.now = if self.tape.fault(300) { self.now - hours.min(2 * STEP) } else { self.now + hours };
+        }
+    }
+
+    fn people(&mut self) {
+        for index in 0..self.endpoints.len() {
+            if self.tape.fault(self.faults.people) {
+                let request = match self.tape.pick(8) {
+                    0 => RolloutRequest::Resume,
+                    1 => RolloutRequest::Pause,
+                    2 => RolloutRequest::Promote { full: false },
+                    3 => RolloutRequest::Promote { full: true },
+                    4 => RolloutRequest::Abort,
+                    5 => RolloutRequest::Retry,
+                    6 => RolloutRequest::Undo { to: None },
+                    _ => RolloutRequest::Undo { to: self.some_version(self.endpoints[index].model) },
+                };
+                self.endpoints[index].asked.push(("ann".to_owned(), request));
+            }
+        }
+        for index in 0..self.models.len() {
+            if self.tape.fault(self.faults.people / 2) {
+                // CI repeats itself.
+                let name = format!("ci-{}", self.tape.pick(6));
+                let force = self.tape.fault(300);
+                self.models[index].asked.push(ModelRequest::Start { name, reason: "CI".to_owned(), force });
+            }
+            if self.tape.fault(self.faults.training / 30) {
+                self.saw("the data turned bad or good");
+                let fault = &mut self.models[index].data_fault;
+                *fault = match fault {
+                    Some(_) => None,
+                    None => Some(Reason::new("DataStale", "nothing newer than a week")),
+                };
+            }
+            if self.tape.fault(self.faults.people / 4)
+                && let Some(target) = self.some_version(index)
+            {
+                self.saw("an approval was given or taken back");
+                let unapproved = &mut self.models[index].unapproved;
+                if unapproved.remove(&target.digest).is_none() {
+                    unapproved.insert(target.digest, "1 of 2 approvals".to_owned());
+                }
+            }
+        }
+    }
+
+    fn some_version(&mut self, model: usize) -> Option<Target> {
+        let part = &self.models[model].part;
+        let at = self.tape.pick(u32::try_from(part.versions.len()).ok()?) as usize;
+        part.versions.values().nth(at).map(|version| version.target.clone())
+    }
+
+    fn serve(&mut self, index: usize) {
+        let (now, faults) = (self.now, self.faults);
+        let endpoint = &mut self.endpoints[index];
+        let versions = &self.models[endpoint.model].part.versions;
+        let tape = &mut self.tape;
+        let loads = |digest: &str| versions.values().any(|it| it.target.digest == digest && it.loads);
+        let hangs = |digest: &str| versions.values().any(|it| it.target.digest == digest && it.hangs);
+        endpoint.fleet.advance(loads, hangs, tape, faults.fleet);
+        let mut crashed = 0;
+        for router in &mut endpoint.routers {
+            if tape.fault(faults.plane / 4) {
+                router.crash(now);
+                crashed += 1;
+            }
+            router.learn(endpoint.config.as_ref(), now, tape, faults.plane);
+            let fleet = &endpoint.fleet;
+            router.serve(endpoint.users, versions, |digest| fleet.is_ready(digest), &mut endpoint.truth, now, tape);
+            router.close(now, tape, faults.plane);
+            endpoint.part.windows.extend(router.arrived());
+        }
+        for _ in 0..crashed {
+            self.saw("a router crashed");
+        }
+    }
+
+    fn train(&mut self) {
+        for index in 0..self.models.len() {
+            let running: Vec<String> = {
+                let runs = &self.models[index].part.runs;
+                runs.iter().filter(|(_, run)| run.left.is_some()).map(|(name, _)| name.clone()).collect()
+            };
+            if running.len() > 1 {
+                self.violate(format!("I4: {} runs execute at once: {running:?}", running.len()));
+            }
+            for name in running {
+                self.train_on(index, &name);
+            }
+        }
+    }
+
+    fn train_on(&mut self, index: usize, name: &str) {
+        let Some(run) = self.models[index].part.runs.get_mut(name) else { return };
+        if let Some(left @ 1..) = run.left {
+            run.left = Some(left - 1);
+            return;
+        }
+        if self.tape.fault(self.faults.training) {
+            // Evicted: it begins again by itself.
+            run.left = Some(self.tape.pick(12));
+            return self.saw("a training was evicted");
+        }
+        let end = match self.tape.pick(10) {
+            0..6 => RunEnd::Registered { version: self.register(index, name) },
+            6 | 7 => RunEnd::Rejected { why: "recall@20 is shown to be below the champion's".to_owned() },
+            8 => RunEnd::DataRefused { code: "DataStale".to_owned(), why: "nothing newer than a week".to_owned() },
+            _ => RunEnd::Failed { why: "exit code 1".to_owned() },
+        };
+        if let Some(run) = self.models[index].part.runs.get_mut(name) {
+            if run.outcome.is_some() {
+                self.violation.get_or_insert(format!("I8: run {name} ended twice"));
+            }
+            let judged = !matches!(end, RunEnd::DataRefused { .. } | RunEnd::Failed { .. });
+            let bad = matches!(end, RunEnd::Rejected { .. } | RunEnd::Failed { .. });
+            (run.left, run.outcome) = (None, Some(end));
+            self.models[index].ended = Some((self.now, judged));
+            self.models[index].bad_ends += u32::from(bad);
+        }
+    }
+
+    fn register(&mut self, index: usize, run: &str) -> u64 {
+        let now = self.now;
+        let kind = self.tape.pick(20);
+        let part = &mut self.models[index].part;
+        let number = part.versions.last_key_value().map_or(1, |(number, _)| number + 1);
+        let version = Version {
+            target: Target { version: number, digest: format!("sha256:{index:02}{number:062}") },
+            run: run.to_owned(),
+            errors: if matches!(kind, 12..=15) { 400 } else { 5 },
+            earns: if matches!(kind, 16 | 17) { 100 } else { 300 },
+            loads: kind != 18,
+            hangs: kind == 19,
+            knows_until: now,
+        };
+        part.versions.insert(number, version);
+        part.aliases.insert("challenger".to_owned(), number);
+        number
+    }
+
+    /// Which windows a look sees: those from the `from`th on. A stale list misses the newest.
+    pub fn listed(&mut self, endpoint: usize, from: usize) -> Range<usize> {
+        let missed = if self.tape.fault(self.faults.bucket) { self.tape.pick(4) as usize } else { 0 };
+        let all = self.endpoints[endpoint].part.windows.len();
+        let from = from.min(all);
+        from..all.saturating_sub(missed).max(from)
+    }
+
+    /// Carries out one effect of plan `seq`; false if it must be tried again.
+    pub fn carry_out_endpoint(&mut self, index: usize, seq: usize, effect: &EndpointEffect) -> bool {
+        if self.tape.fault(self.faults.bucket) {
+            self.saw("an effect failed");
+            return false;
+        }
+        let now = self.now;
+        let endpoint = &mut self.endpoints[index];
+        match effect {
+            EndpointEffect::Load { target } => endpoint.fleet.load(&target.digest, seq, &mut self.tape),
+            EndpointEffect::SetRoute { route } => {
+                let canary = route.canary.as_ref().map(|canary| &canary.target);
+                for target in route.stable.iter().chain(canary) {
+                    endpoint.fleet.named(&target.digest, seq);
+                }
+                let newer = endpoint.config.as_ref().is_none_or(|config| {
+                    route.generation > config.generation
+                        || route.generation == config.generation && route.lease_until > config.lease_until
+                });
+                if newer {
+                    endpoint.config = Some(route.clone());
+                }
+            }
+            EndpointEffect::Unload { digest } => {
+                if endpoint.fleet.unload(digest, seq) && names(&endpoint.routers, digest, now) {
+                    self.violate("I7: a version was unloaded that a router sends users to".to_owned());
+                }
+            }
+            EndpointEffect::MoveChampion { to, .. } => {
+                let part = &mut self.models[endpoint.model].part;
+                if !part.versions.contains_key(&to.version) {
+                    self.violate("I10: champion names what is not registered".to_owned());
+                } else {
+                    part.aliases.insert("champion".to_owned(), to.version);
+                }
+            }
+        }
+        true
+    }
+
+    /// Carries out one effect; false if it must be tried again.
+    pub fn carry_out_model(&mut self, index: usize, effect: &ModelEffect) -> bool {
+        if self.tape.fault(self.faults.bucket) {
+            return false;
+        }
+        let steps = self.tape.pick(12);
+        let runs = &mut self.models[index].part.runs;
+        match effect {
+            ModelEffect::StartRun { name, .. } => {
+                let run = runs.entry(name.clone()).or_default();
+                // Created once: a run that has ended never runs again, and one that runs is not begun twice.
+                if run.outcome.is_none() && run.left.is_none() {
+                    (run.left, run.begun) = (Some(steps), run.begun + 1);
+                    if run.begun > 1 {
+                        self.violate(format!("I8: run {name} was begun twice"));
+                    }
+                }
+            }
+            ModelEffect::CancelRun { name, why } => {
+                if let Some(run) = runs.get_mut(name).filter(|run| run.left.is_some()) {
+                    (run.left, run.outcome) = (None, Some(RunEnd::Cancelled { why: why.clone() }));
+                }
+            }
+        }
+        true
+    }
+
+    /// A plan of an endpoint was stored: what does the world know against it?
+    pub fn endpoint_planned(&mut self, index: usize) {
+        let endpoint = &mut self.endpoints[index];
+        let Some(entry) = endpoint.part.plans.last() else { return };
+        let (status, by_hand) = (entry.status.clone(), entry.by_hand);
+        let before = endpoint.part.plans.len().checked_sub(2).map(|at| endpoint.part.plans[at].status.clone());
+        let before = before.unwrap_or_default();
+        // A way back that a person asked for may have waited for its servers.
+        let by_hand = by_hand || before.returning.is_some();
+        let ghost = &mut endpoint.ghost;
+        ghost.seen = endpoint.part.plans.len();
+        let answered_since =
+            |generation: u64| -> u64 { endpoint.truth.answered.range(generation..).map(|(_, n)| n).sum() };
+        let mut broken = Vec::new();
+        let weight = |status: &EndpointStatus| {
+            let canary = status.route.as_ref()?.canary.as_ref()?;
+            Some((canary.target.digest.clone(), canary.weight.ppm(), status.route.as_ref()?.generation))
+        };
+        let now_on_trial = weight(&status);
+        if by_hand {
+            // A person may have called anything back.
+            ghost.barred.retain(|digest| status.barred.contains_key(digest));
+        }
+        let grew = match (&ghost.on_trial, &now_on_trial) {
+            (Some((id, was, since)), Some((digest, is, _))) if id == digest && is > was => Some(*since),
+            _ => None,
+        };
+        let promoted = before.rollout.is_some() && status.bake.is_some() && before.bake.is_none();
+        let since = grew.or_else(|| promoted.then_some(ghost.on_trial.as_ref()?.2));
+        if let Some(since) = since.filter(|_| !by_hand)
+            && answered_since(since) < endpoint.policy.min_requests
+        {
+            broken.push("I2: a weight grew, and its users had not been answered often enough");
+        }
+        if let Some((digest, ..)) = &now_on_trial
+            && ghost.barred.contains(digest)
+        {
+            broken.push("a version that was taken back is on trial again, and nobody asked for it");
+        }
+        let others = match (&ghost.on_trial, &now_on_trial) {
+            (Some((was, ..)), Some((is, ..))) => was != is,
+            (was, _) => was.is_none(),
+        };
+        let first = endpoint.policy.steps.as_slice()[0].weight.ppm();
+        let came_back = before.rollout.as_ref().map(|it| &it.id) == status.rollout.as_ref().map(|it| &it.id);
+        let same = before.rollout.as_ref().map(|it| &it.candidate) == status.rollout.as_ref().map(|it| &it.candidate);
+        let higher = now_on_trial.as_ref().is_some_and(|(_, weight, _)| *weight > first);
+        if others && higher && !by_hand && !(came_back && same) {
+            broken.push("I2: a version begins above the first step");
+        }
+        let changed = ghost.on_trial.as_ref().map(|(id, weight, _)| (id, weight))
+            != now_on_trial.as_ref().map(|(id, weight, _)| (id, weight));
+        if changed {
+            ghost.on_trial = now_on_trial;
+        }
+        for ended in status.history.iter().skip(before.history.len().min(status.history.len())) {
+            // Rolled back and called back in one breath.
+            let recalled = by_hand && !status.barred.contains_key(&ended.target.digest);
+            if ended.result == RolloutResult::RolledBack && !recalled {
+                ghost.barred.insert(ended.target.digest.clone());
+            }
+        }
+        let versions = &self.models[endpoint.model].part.versions;
+        // Beside a version that is no better, or whose servers crash all the time, nothing can be shown.
+        let errs = |target: Option<&Target>| target.and_then(|it| versions.get(&it.version)).map_or(0, |it| it.errors);
+        let worse = errs(status.stable.as_ref()) > errs(before.stable.as_ref()) + 100;
+        if promoted && worse && !by_hand && self.faults.fleet == 0 {
+            broken.push("a version that fails two of five requests was promoted beside one that does not");
+        }
+        let promotion = promoted.then_some("a version was promoted");
+        let ended: Vec<&'static str> = status
+            .history
+            .iter()
+            .skip(before.history.len().min(status.history.len()))
+            .map(|ended| match (ended.result, ended.reason.code.as_str()) {
+                (RolloutResult::RolledBack, "Harmful") => "harm was rolled back",
+                (RolloutResult::RolledBack, "HarmfulInBake") => "harm was found in a bake",
+                (RolloutResult::RolledBack, _) => "a version was taken back for another reason",
+                (RolloutResult::Superseded, _) => "a candidate was superseded",
+                (RolloutResult::Promoted, _) => "a rollout ended well",
+            })
+            .collect();
+        let taken_back = |ended: &&Ended| ended.result == RolloutResult::RolledBack;
+        let new = status.history.iter().skip(before.history.len().min(status.history.len()));
+        let model = &mut self.models[endpoint.model];
+        if model.endpoints[0] == index {
+            model.bad_ends += u32::try_from(new.filter(taken_back).count()).unwrap_or(u32::MAX);
+        }
+        for promise in broken {
+            self.violate(promise.to_owned());
+        }
+        for what in promotion.into_iter().chain(ended) {
+            self.saw(what);
+        }
+    }
+
+    /// A plan of a model was stored.
+    pub fn model_planned(&mut self, index: usize) {
+        let now = self.now;
+        let model = &mut self.models[index];
+        let Some(entry) = model.part.plans.last() else { return };
+        model.seen = model.part.plans.len();
+        let (effects, status) = (entry.effects.clone(), entry.status.clone());
+        let mut events = Vec::new();
+        let mut broken = Vec::new();
+        for effect in effects {
+            let ModelEffect::StartRun { name, .. } = effect else { continue };
+            events.push("a run was started");
+            if model.part.runs.get(&name).is_some_and(|run| run.outcome.is_some()) {
+                events.push("a run was asked for again after its end");
+            }
+            if !status.run.as_ref().is_some_and(|run| run.automatic) {
+                continue;
+            }
+            model.started.push(now);
+            let per = model.policy.budget_per;
+            let recent = model.started.iter().filter(|at| **at <= now && elapsed(**at, now) < per).count();
+            if recent > model.policy.budget_runs as usize {
+                broken.push(format!("I9: {recent} automatic runs in a budget of {}", model.policy.budget_runs));
+            }
+            // A clock that goes back makes a cooldown shorter.
+            let cooldown = model.policy.cooldown;
+            let early = model.ended.is_some_and(|(at, judged)| judged && elapsed(at, now) < cooldown);
+            if early && self.faults.clock == 0 {
+                broken.push("I9: an automatic run within the cooldown of the last one".to_owned());
+            }
+        }
+        if status.rejections > model.bad_ends {
+            broken.push(format!("I9: {} rejections, and only {} of all", status.rejections, model.bad_ends));
+        }
+        if status.suppressed.is_some() {
+            events.push("a trigger was held back");
+        }
+        broken.into_iter().for_each(|promise| self.violate(promise));
+        events.into_iter().for_each(|what| self.saw(what));
+    }
+
+    /// What must hold after every step, whatever was decided.
+    fn check(&mut self) {
+        for index in 0..self.endpoints.len() {
+            let endpoint = &self.endpoints[index];
+            let versions = &self.models[endpoint.model].part.versions;
+            let mut broken = None;
+            for route in endpoint.routers.iter().filter_map(|router| router.effective(self.now)) {
+                let canary = route.canary.as_ref().map(|canary| &canary.target);
+                for target in route.stable.iter().chain(canary) {
+                    if versions.get(&target.version).is_none_or(|it| it.target != *target || !it.loads) {
+                        broken = Some("I5: users of a version that was never verified");
+                    }
+                }
+            }
+            if let Some(promise) = broken {
+                self.violate(promise.to_owned());
+            }
+        }
+    }
+
+    /// What keeps the world from rest; none if it has come to it.
+    pub fn unrest(&self) -> Option<String> {
+        for (index, endpoint) in self.endpoints.iter().enumerate() {
+            let status = endpoint.part.plans.last().map(|entry| entry.status.clone()).unwrap_or_default();
+            let model = &self.models[endpoint.model];
+            let why = |what: &str| Some(format!("endpoint {index}: {what}"));
+            if status.rollout.is_some() || status.bake.is_some() || status.returning.is_some() {
+                return why("a rollout or a bake goes on");
+            }
+            let wanted = model.part.aliases.get(endpoint.follows).and_then(|number| model.part.versions.get(number));
+            let Some(wanted) = wanted else { continue };
+            let serves = status.stable.as_ref() == Some(&wanted.target);
+            if !serves && !status.barred.contains_key(&wanted.target.digest) {
+                return why("a version is wanted, and neither serves nor is barred");
+            }
+            let Some(stable) = &status.stable else { continue };
+            if endpoint.policy.promotes && model.part.aliases.get("champion") != Some(&stable.version) {
+                return why("champion is another than stable");
+            }
+            let settled = |router: &Router| {
+                router.route.as_ref().is_some_and(|route| route.stable == status.stable && route.canary.is_none())
+            };
+            if !endpoint.routers.iter().all(settled) {
+                return why("a router has another route");
+            }
+            if endpoint.fleet.ready() != BTreeSet::from([stable.digest.clone()]) {
+                return why("something is loaded that nobody needs, or stable is not");
+            }
+        }
+        let runs = self.models.iter().any(|model| model.part.runs.values().any(|run| run.left.is_some()));
+        runs.then(|| "a run goes on".to_owned())
+    }
+}
