@@ -13,6 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fairway-model", &["fairway-stats", "fairway-wire"]),
     ("fairway-core", &["fairway-stats", "fairway-wire"]),
     ("fairway-api", &["fairway-core", "fairway-wire"]),
+    ("fairway-sim", &["fairway-core", "fairway-stats", "fairway-wire"]),
     ("fairway-trainer", &["fairway-model", "fairway-registry", "fairway-stats", "fairway-wire"]),
     ("fairway-server", &["fairway-model", "fairway-registry", "fairway-stats", "fairway-wire"]),
     ("fairway-simulator", &["fairway-wire"]),

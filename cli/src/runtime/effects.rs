@@ -12,13 +12,15 @@ use fairway_wire::{Target, Window};
 use jiff::Timestamp;
 
 use super::Runtime;
+use super::look::window_key;
 use super::spec::Cause;
 use super::training::Training;
 
 /// Who appends to the registry's logs.
 pub(super) const ACTOR: &str = "fairway";
 const SNAPSHOT_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
-const ROLLUP_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+/// Most windows that wait for a bucket that fails; the oldest go.
+const UNKEPT_MAX: usize = 10_000;
 /// Decisions go to the bucket when so many wait, or after so long.
 const DECISIONS_MIN: usize = 20_000;
 const DECISIONS_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
@@ -108,18 +110,17 @@ impl Runtime {
         Ok(())
     }
 
-    /// Rolls windows up into the bucket, writes decisions and snapshots. A failure here is told and tried again: people
-    /// are served all the same.
+    /// Writes windows, decisions and snapshots. Windows are in the bucket before anything is decided by them.
     pub(super) async fn housekeeping(&mut self, now: Timestamp, windows: &[Window]) -> Result<()> {
-        for window in windows {
-            match &mut self.rollup {
-                Some(rollup) => rollup.merge(window),
-                None => self.rollup = Some(window.clone()),
-            }
+        self.unkept.extend(windows.iter().cloned());
+        while self.unkept.len() > UNKEPT_MAX {
+            self.unkept.pop_front();
         }
-        if self.upkeep.rollup.elapsed() >= ROLLUP_EVERY {
-            self.upkeep.rollup = Instant::now();
-            self.flush_rollup(now).await?;
+        self.keep_windows().await?;
+        let are_late = self.upkeep.decided.elapsed() >= DECISIONS_EVERY;
+        if self.router.decisions_waiting() >= DECISIONS_MIN || are_late {
+            self.upkeep.decided = Instant::now();
+            self.flush_decisions(now).await?;
         }
         if self.upkeep.snapshot.elapsed() >= SNAPSHOT_EVERY {
             self.upkeep.snapshot = Instant::now();
@@ -129,16 +130,11 @@ impl Runtime {
         Ok(())
     }
 
-    pub(super) async fn flush_rollup(&mut self, now: Timestamp) -> Result<()> {
-        if let Some(window) = self.rollup.take() {
-            let key = format!("{:013}-{}-{:08}", window.start.as_millisecond(), window.replica, window.seq);
-            let bytes = serde_json::to_vec(&window)?;
-            self.endpoint_log.put_window(&key, bytes.into()).await.context("storing a window")?;
-        }
-        let are_late = self.upkeep.decided.elapsed() >= DECISIONS_EVERY;
-        if self.router.decisions_waiting() >= DECISIONS_MIN || are_late {
-            self.upkeep.decided = Instant::now();
-            self.flush_decisions(now).await?;
+    pub(super) async fn keep_windows(&mut self) -> Result<()> {
+        while let Some(window) = self.unkept.front() {
+            let bytes = serde_json::to_vec(window)?;
+            self.endpoint_log.put_window(&window_key(window), bytes.into()).await.context("storing a window")?;
+            self.unkept.pop_front();
         }
         Ok(())
     }

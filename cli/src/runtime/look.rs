@@ -1,24 +1,26 @@
 //! One look: observe, decide, store the plan, carry it out. Called again and again by `up`, and between visits by
 //! `replay`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use fairway_core::endpoint::{self, EndpointEffect, EndpointObserved, EndpointStatus, RolloutRequest, RolloutResult};
+use fairway_core::endpoint::{self, EndpointEffect, EndpointInputs, EndpointStatus, RolloutRequest, RolloutResult};
 use fairway_core::model::{self, Champion, ModelEffect, ModelObserved, ModelRequest, ModelStatus};
+use fairway_core::policy::EndpointPolicy;
 use fairway_core::{Condition, Plan, Reason};
-use fairway_registry::{EndpointLog, ModelLog, Registry};
+use fairway_registry::{EndpointLog, ModelLog, Registry, State};
 use fairway_server::Router;
-use fairway_wire::{Target, Window};
+use fairway_wire::Window;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use super::training::Training;
 use super::versions::Versions;
+use super::wanted::Wanted;
 use super::{Clock, Journal, Meter, Spec};
 
 /// What people ask of a running loop, with the place for the answer.
@@ -47,12 +49,24 @@ pub enum Command {
 pub struct Stored<Effect, Status> {
     /// When.
     pub time: Timestamp,
-    /// Windows that this look took in, by replica and number.
-    pub windows: Vec<(String, u64)>,
-    /// The version that was wanted.
-    pub wanted: Option<Target>,
+    /// Keys of the windows in the bucket that this plan took in.
+    #[serde(default)]
+    pub read: Vec<String>,
+    /// What else an endpoint's plan was decided by: with the status of the plan before it, it can be decided again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<Box<DecidedBy>>,
     /// The decision.
     pub plan: Plan<Effect, Status>,
+}
+
+/// What an endpoint's plan was decided by, beside the status before it and the windows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DecidedBy {
+    /// The policy, as the manifests said then.
+    pub policy: EndpointPolicy,
+    /// What was observed.
+    pub inputs: EndpointInputs,
 }
 
 /// One model and its endpoint, running.
@@ -71,7 +85,8 @@ pub struct Runtime {
     pub(super) model: Kept<ModelEffect, ModelStatus>,
     pub(super) endpoint: Kept<EndpointEffect, EndpointStatus>,
     pub(super) commands: mpsc::Receiver<Command>,
-    pub(super) rollup: Option<Window>,
+    /// Windows that are not yet in the bucket.
+    pub(super) unkept: VecDeque<Window>,
     pub(super) upkeep: Upkeep,
 }
 
@@ -99,7 +114,6 @@ pub(super) struct Kept<Effect, Status> {
 /// When the slow housekeeping last ran, in real time.
 pub(super) struct Upkeep {
     pub(super) snapshot: Instant,
-    pub(super) rollup: Instant,
     pub(super) decided: Instant,
     /// Files of decisions written so far.
     pub(super) decisions: u64,
@@ -140,13 +154,17 @@ impl Runtime {
         }
         let registered = self.model_log.head().await.context("reading the registry")?.map(|entry| entry.state);
         self.versions.collect(&self.router).await;
-        let (wanted, awaiting) = self.wanted(registered.as_ref(), now);
-
-        let endpoint = self.decide_endpoint(now, wanted.as_ref(), &asked.rollout);
-        self.keep_endpoint(now, wanted.clone(), &endpoint).await?;
+        let wanted = self.wanted(registered.as_ref(), now);
+        let inputs = self.endpoint_inputs(&wanted, registered.as_ref(), asked.rollout);
+        let policy = &self.spec.endpoint_policy;
+        let endpoint = endpoint::decide(policy, &inputs.with(&self.endpoint.status, &self.endpoint.unread), now);
+        self.keep_endpoint(now, inputs, &endpoint).await?;
         self.carry_out(now).await?;
-        let model = self.decide_model(now, wanted.as_ref(), awaiting.as_ref(), run_end.as_ref(), &asked.model);
-        self.keep_model(now, wanted, &model, run_end.is_some()).await?;
+        let model = self.decide_model(now, &wanted, run_end.as_ref(), &asked.model);
+        self.keep_model(now, &model, run_end.is_some() || !asked.model.is_empty()).await?;
+        if run_end.is_some() {
+            self.training = None;
+        }
         self.carry_out(now).await?;
 
         for answer in asked.answers {
@@ -210,31 +228,29 @@ impl Runtime {
         self.clock.stretch(LEASE)
     }
 
-    fn decide_endpoint(
+    fn endpoint_inputs(
         &self,
-        now: Timestamp,
-        wanted: Option<&Target>,
-        requests: &[(String, RolloutRequest)],
-    ) -> Plan<EndpointEffect, EndpointStatus> {
-        let ready: BTreeSet<String> = self.versions.ready();
-        let observed = EndpointObserved {
-            status: &self.endpoint.status,
-            windows: &self.endpoint.unread,
-            wanted,
-            ready: &ready,
-            broken: self.versions.broken(),
+        wanted: &Wanted,
+        registered: Option<&State>,
+        requests: Vec<(String, RolloutRequest)>,
+    ) -> EndpointInputs {
+        EndpointInputs {
+            wanted: wanted.target.clone(),
+            ready: self.versions.ready(),
+            broken: self.versions.broken().clone(),
+            unapproved: wanted.unapproved.clone(),
+            champion: registered.and_then(|state| state.aliases.get("champion").copied()),
+            acked: self.router.route().map_or(0, |route| route.generation),
             requests,
             serve_baseline: self.model.status.serve_baseline,
             lease: self.lease(),
-        };
-        endpoint::decide(&self.spec.endpoint_policy, &observed, now)
+        }
     }
 
     fn decide_model(
         &self,
         now: Timestamp,
-        wanted: Option<&Target>,
-        awaiting_approval: Option<&Reason>,
+        wanted: &Wanted,
         run_end: Option<&model::RunEnd>,
         requests: &[ModelRequest],
     ) -> Plan<ModelEffect, ModelStatus> {
@@ -247,15 +263,17 @@ impl Runtime {
         });
         let ended: Vec<(String, RolloutResult)> =
             status.history.iter().map(|ended| (ended.id.clone(), ended.result)).collect();
-        let candidate_waiting = wanted.is_some_and(|wanted| {
-            stable.is_none_or(|stable| stable.digest != wanted.digest) && !status.barred.contains_key(&wanted.digest)
+        let candidate_waiting = wanted.target.as_ref().is_some_and(|wanted_now| {
+            let digest = &wanted_now.digest;
+            let serves = stable.is_some_and(|stable| stable.digest == *digest);
+            !serves && !status.barred.contains_key(digest) && !wanted.unapproved.contains_key(digest)
         });
         let observed = ModelObserved {
             status: &self.model.status,
             champion,
             candidate_waiting,
             rollout_active: status.rollout.is_some() || status.bake.is_some(),
-            awaiting_approval,
+            awaiting_approval: wanted.awaiting.as_ref(),
             // Runs check their data themselves; nobody looks at them between runs, and nothing is erased row by row.
             data_fault: None,
             new_rows: None,
@@ -268,23 +286,25 @@ impl Runtime {
         model::decide(&self.spec.model_policy, &observed, now)
     }
 
-    /// The plan is in the bucket before any weight grows.
+    /// The plan is in the bucket before any weight grows. What is not stored is not remembered either: the next look
+    /// decides again, with what has come since.
     async fn keep_endpoint(
         &mut self,
         now: Timestamp,
-        wanted: Option<Target>,
+        inputs: EndpointInputs,
         plan: &Plan<EndpointEffect, EndpointStatus>,
     ) -> Result<()> {
-        if self.endpoint.must_store(plan, plan.effects.iter().any(endpoint_effect_matters)) {
-            let stored = self.endpoint.to_store(now, wanted, plan);
+        let matters = plan.effects.iter().any(endpoint_effect_matters) || !inputs.requests.is_empty();
+        let is_kept = self.endpoint.must_store(plan, matters);
+        if is_kept {
+            let policy = self.spec.endpoint_policy.clone();
+            let stored = self.endpoint.to_store(now, Some(Box::new(DecidedBy { policy, inputs })), plan);
             self.endpoint_log
                 .append_plan(self.endpoint.seq + 1, &stored)
                 .await
                 .context("storing the endpoint's plan (does another process serve it from the same registry?)")?;
-            self.endpoint.seq += 1;
-            self.endpoint.stored = Some(Instant::now());
         }
-        self.endpoint.adopt(plan);
+        self.endpoint.adopt(plan, is_kept);
         self.journal.note(now, "endpoint", &plan.reasons);
         Ok(())
     }
@@ -292,23 +312,18 @@ impl Runtime {
     async fn keep_model(
         &mut self,
         now: Timestamp,
-        wanted: Option<Target>,
         plan: &Plan<ModelEffect, ModelStatus>,
-        run_has_ended: bool,
+        has_news: bool,
     ) -> Result<()> {
-        if self.model.must_store(plan, !plan.effects.is_empty()) {
-            let stored = self.model.to_store(now, wanted, plan);
+        let is_kept = self.model.must_store(plan, !plan.effects.is_empty() || has_news);
+        if is_kept {
+            let stored = self.model.to_store(now, None, plan);
             self.model_log
                 .append_plan(self.model.seq + 1, &stored)
                 .await
                 .context("storing the model's plan (does another process train it from the same registry?)")?;
-            self.model.seq += 1;
-            self.model.stored = Some(Instant::now());
         }
-        self.model.adopt(plan);
-        if run_has_ended {
-            self.training = None;
-        }
+        self.model.adopt(plan, is_kept);
         self.journal.note(now, "model", &plan.reasons);
         Ok(())
     }
@@ -387,18 +402,31 @@ impl<Effect: Clone, Status: Clone + PartialEq> Kept<Effect, Status> {
         has_effects || codes(&plan.reasons) != self.said || is_due && plan.status != self.status
     }
 
-    fn to_store(&self, time: Timestamp, wanted: Option<Target>, plan: &Plan<Effect, Status>) -> Stored<Effect, Status> {
-        let windows = self.unread.iter().map(|window| (window.replica.clone(), window.seq)).collect();
-        Stored { time, windows, wanted, plan: plan.clone() }
+    fn to_store(
+        &self,
+        time: Timestamp,
+        decided_by: Option<Box<DecidedBy>>,
+        plan: &Plan<Effect, Status>,
+    ) -> Stored<Effect, Status> {
+        Stored { time, read: self.unread.iter().map(window_key).collect(), decided_by, plan: plan.clone() }
     }
 
-    fn adopt(&mut self, plan: &Plan<Effect, Status>) {
+    fn adopt(&mut self, plan: &Plan<Effect, Status>, is_kept: bool) {
         self.said = codes(&plan.reasons);
-        self.status = plan.status.clone();
         self.conditions = plan.conditions.clone();
         self.undone = plan.effects.iter().cloned().collect();
-        self.unread.clear();
+        if is_kept {
+            self.seq += 1;
+            self.stored = Some(Instant::now());
+            self.status = plan.status.clone();
+            self.unread.clear();
+        }
     }
+}
+
+/// Where a window is kept: keys are in order of time.
+pub(super) fn window_key(window: &Window) -> String {
+    format!("{:013}-{}-{:08}", window.start.as_millisecond(), window.replica, window.seq)
 }
 
 /// A condition with whose it is: both the endpoint and the model have a `Ready`.

@@ -1,5 +1,6 @@
 //! Starting, for the first time or after a crash: what the bucket says is taken up where it was left.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -56,8 +57,8 @@ impl Runtime {
                 || Kept::new(EndpointStatus::default(), 0),
                 |(seq, stored)| Kept::new(stored.plan.status.clone(), *seq),
             ),
-            rollup: None,
-            upkeep: Upkeep { snapshot: now, rollup: now, decided: now, decisions: 0, started: now, collected: None },
+            unkept: VecDeque::new(),
+            upkeep: Upkeep { snapshot: now, decided: now, decisions: 0, started: now, collected: None },
             journal: Journal::default(),
             registry: registry.clone(),
             meter: Meter::default(),
@@ -68,9 +69,8 @@ impl Runtime {
             clock,
             commands,
         };
-        let endpoint_effects = endpoint.map(|(_, stored)| stored.plan.effects).unwrap_or_default();
         let model_effects = model.map(|(_, stored)| stored.plan.effects).unwrap_or_default();
-        runtime.take_up(&endpoint_effects, &model_effects).await?;
+        runtime.take_up(&model_effects).await?;
         Ok((runtime, commands_in))
     }
 
@@ -91,7 +91,7 @@ impl Runtime {
         &self.router
     }
 
-    async fn take_up(&mut self, endpoint: &[EndpointEffect], model: &[ModelEffect]) -> Result<()> {
+    async fn take_up(&mut self, model: &[ModelEffect]) -> Result<()> {
         if let Some(bytes) = self.endpoint_log.get_state("users").await? {
             let router = self.router.clone();
             let restored = tokio::task::spawn_blocking(move || router.restore(&bytes)).await?;
@@ -110,9 +110,6 @@ impl Runtime {
             self.router.set_route(route);
         }
         let now = self.clock.now();
-        for effect in endpoint.iter().filter(|effect| matches!(effect, EndpointEffect::MoveChampion { .. })) {
-            self.carry_out_endpoint(effect, now).await?;
-        }
         if let Some(run) = self.model.status.run.clone() {
             self.journal.add(now, "train", "RunResumed", format!("run {} is taken up again", run.name));
             self.start_training(&run.name, &run.reason, run.mode, now).await?;
@@ -164,7 +161,6 @@ impl Runtime {
         }
         let windows = self.router.flush_windows();
         self.housekeeping(now, &windows).await?;
-        self.flush_rollup(now).await?;
         self.flush_decisions(now).await?;
         self.snapshot().await
     }

@@ -1,6 +1,8 @@
 //! Which version the endpoint should move towards: what its reference names, as far as people agree. The words are the
 //! registry's, what they come to is core's; here both are brought together.
 
+use std::collections::BTreeMap;
+
 use fairway_api::values::VersionRef;
 use fairway_core::Reason;
 use fairway_core::approvals::{self, Approvals, Word};
@@ -11,24 +13,45 @@ use jiff::Timestamp;
 use super::Runtime;
 use super::effects::ACTOR;
 
+/// Where the endpoint should go, and what people have not agreed to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wanted {
+    /// The version that its reference stands for.
+    pub(super) target: Option<Target>,
+    /// Versions that may not serve, and why.
+    pub(super) unapproved: BTreeMap<String, String>,
+    /// What a version waits for that nobody has objected to.
+    pub(super) awaiting: Option<Reason>,
+}
+
 impl Runtime {
-    /// What the endpoint's reference stands for now, as far as people agree; and what a version that they have not yet
-    /// agreed to waits for. `@challenger` falls back to the champion while there is none that may serve.
-    pub(super) fn wanted(&self, registered: Option<&State>, now: Timestamp) -> (Option<Target>, Option<Reason>) {
-        let Some(state) = registered else { return (None, None) };
+    /// What the endpoint's reference stands for now. `@challenger` falls back to the champion while there is none; and
+    /// where nothing serves yet, while people have not agreed to it.
+    pub(super) fn wanted(&self, registered: Option<&State>, now: Timestamp) -> Wanted {
+        let Some(state) = registered else { return Wanted::default() };
         let named = match &self.spec.version {
             VersionRef::Alias(alias) => state.by_alias(alias),
             VersionRef::Number(number) => state.versions.get(number),
             VersionRef::Digest(digest) => state.versions.values().find(|version| version.digest.as_str() == digest),
         };
-        let approvals = named.map(|version| self.approvals(version, now)).unwrap_or_default();
+        let on_trial = self.endpoint.status.rollout.as_ref().map(|rollout| rollout.candidate.digest.as_str());
+        let on_trial = state.versions.values().find(|version| Some(version.digest.as_str()) == on_trial);
+        let mut unapproved = BTreeMap::new();
+        let mut awaiting = None;
+        for version in [on_trial, named].into_iter().flatten() {
+            let approvals = self.approvals(version, now);
+            if let Some(reason) = approvals.waiting_for.first() {
+                unapproved.insert(version.digest.to_string(), reason.message.clone());
+                awaiting = (!approvals.objected()).then(|| reason.clone());
+            }
+        }
         let follows_alias = matches!(self.spec.version, VersionRef::Alias(_));
-        let agreed = |version: &&Version| follows_alias && self.approvals(version, now).approved();
-        let champion = || state.by_alias("champion").filter(agreed);
-        let version = named.filter(|_| approvals.approved()).or_else(champion);
-        let awaiting = approvals.waiting_for.first().filter(|_| !approvals.objected()).cloned();
+        let nothing_serves = self.endpoint.status.stable.is_none();
+        let agreed = |version: &&Version| self.approvals(version, now).approved();
+        let champion = || state.by_alias("champion").filter(|_| follows_alias).filter(agreed);
+        let version = named.filter(|version| !nothing_serves || agreed(version)).or_else(champion).or(named);
         let target = |version: &Version| Target { version: version.number, digest: version.digest.to_string() };
-        (version.map(target), awaiting)
+        Wanted { target: version.map(target), unapproved, awaiting }
     }
 
     /// Who agrees that this version serves. One that is stable has been agreed to; one on trial needs no second approval

@@ -173,6 +173,52 @@ pub struct EndpointObserved<'a> {
     pub lease: Duration,
 }
 
+/// What was observed beside the status and the windows: kept with each plan, so that it can be decided again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointInputs {
+    /// See [`EndpointObserved::wanted`].
+    pub wanted: Option<Target>,
+    /// See [`EndpointObserved::ready`].
+    pub ready: BTreeSet<String>,
+    /// See [`EndpointObserved::broken`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub broken: BTreeMap<String, String>,
+    /// See [`EndpointObserved::unapproved`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unapproved: BTreeMap<String, String>,
+    /// See [`EndpointObserved::champion`].
+    pub champion: Option<u64>,
+    /// See [`EndpointObserved::acked`].
+    pub acked: u64,
+    /// See [`EndpointObserved::requests`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<(String, RolloutRequest)>,
+    /// See [`EndpointObserved::serve_baseline`].
+    pub serve_baseline: bool,
+    /// See [`EndpointObserved::lease`].
+    pub lease: Duration,
+}
+
+impl EndpointInputs {
+    /// With the status that was remembered and the windows that have closed since.
+    pub fn with<'a>(&'a self, status: &'a EndpointStatus, windows: &'a [Window]) -> EndpointObserved<'a> {
+        EndpointObserved {
+            status,
+            windows,
+            wanted: self.wanted.as_ref(),
+            ready: &self.ready,
+            broken: &self.broken,
+            unapproved: &self.unapproved,
+            champion: self.champion,
+            acked: self.acked,
+            requests: &self.requests,
+            serve_baseline: self.serve_baseline,
+            lease: self.lease,
+        }
+    }
+}
+
 /// What the runtime must do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "effect")]

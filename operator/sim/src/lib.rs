@@ -18,8 +18,9 @@ pub use world::{Stats, World};
 
 /// Steps in which things go wrong.
 pub const STEPS: usize = 1_000;
-/// Steps after which everything must have come to rest: some ten days.
-pub const REST_WITHIN: usize = 1_500;
+/// Steps after which everything must have come to rest: two endpoints, one after the other, each with its longest rollout
+/// and its longest pause.
+pub const REST_WITHIN: usize = 4_000;
 
 /// A promise that a schedule broke.
 #[derive(Clone, Debug, PartialEq, Eq)]

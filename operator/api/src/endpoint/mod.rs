@@ -5,7 +5,7 @@ mod gates;
 mod policy;
 mod rollout;
 
-pub use rollout::{Gate, GateMetric, OnInconclusive, OnMissingTelemetry, Rollout, Step};
+pub use rollout::{Freeze, Gate, GateMetric, OnInconclusive, OnLowTraffic, OnMissingTelemetry, Rollout, Step};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

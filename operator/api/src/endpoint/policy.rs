@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use std::time::Duration as StdDuration;
 
 use fairway_core::policy::{
-    EndpointPolicy, OnInconclusive as PolicyInconclusive, OnMissingTelemetry as PolicyMissing, PolicyError,
-    Probability, Step as PolicyStep, Steps,
+    EndpointPolicy, Freeze, OnInconclusive as PolicyInconclusive, OnLowTraffic as PolicyLowTraffic,
+    OnMissingTelemetry as PolicyMissing, PolicyError, Probability, Step as PolicyStep, Steps,
 };
 use fairway_wire::Weight;
 
 use super::gates::gates;
-use super::{ModelEndpointSpec, OnInconclusive, OnMissingTelemetry, Rollout};
+use super::{ModelEndpointSpec, OnInconclusive, OnLowTraffic, OnMissingTelemetry, Rollout};
 use crate::error::{FieldError, positive};
-use crate::values::Duration;
+use crate::values::{Duration, Moment};
 
 /// What counts as slow when no gate says so.
 const SLOW_OVER: StdDuration = StdDuration::from_millis(50);
@@ -29,6 +29,7 @@ impl ModelEndpointSpec {
         let steps = steps(rollout, &mut errors);
         let gates = gates(rollout, &mut errors);
         let false_alarm_rate = false_alarm_rate(rollout, &mut errors);
+        let freezes = freezes(rollout, &mut errors);
         self.check_server(gates.slow_over, &mut errors);
         let (Some(steps), Some(false_alarm_rate), true) = (steps, false_alarm_rate, errors.is_empty()) else {
             return Err(errors);
@@ -48,8 +49,14 @@ impl ModelEndpointSpec {
             },
             on_missing_telemetry: match rollout.on_missing_telemetry {
                 OnMissingTelemetry::Hold => PolicyMissing::Hold,
+                OnMissingTelemetry::Continue => PolicyMissing::Continue,
                 OnMissingTelemetry::Rollback => PolicyMissing::Rollback,
             },
+            on_low_traffic: match rollout.on_low_traffic {
+                OnLowTraffic::Pause => PolicyLowTraffic::Pause,
+                OnLowTraffic::Rollback => PolicyLowTraffic::Rollback,
+            },
+            freezes,
             bake: rollout.bake.std(),
             reward_within,
             promotes: self.promotes,
@@ -166,4 +173,27 @@ fn false_alarm_rate(rollout: &Rollout, errors: &mut Vec<FieldError>) -> Option<P
             None
         }
     }
+}
+
+fn freezes(rollout: &Rollout, errors: &mut Vec<FieldError>) -> Vec<Freeze> {
+    let mut parsed = Vec::new();
+    for (i, freeze) in rollout.freezes.iter().enumerate() {
+        let field = format!("spec.rollout.freezes[{i}].until");
+        match (freeze.from, freeze.until) {
+            (Moment::Once(from), Moment::Once(until)) if from < until => parsed.push(Freeze::Once { from, until }),
+            (Moment::Weekly(from), Moment::Weekly(until)) if from != until => {
+                parsed.push(Freeze::Weekly { from, until });
+            }
+            (Moment::Once(_), Moment::Once(_)) | (Moment::Weekly(_), Moment::Weekly(_)) => {
+                let problem = format!("{} is not after {}", freeze.until, freeze.from);
+                errors.push(FieldError::new(field, problem, "a freeze ends after it begins"));
+            }
+            _ => {
+                let problem = format!("{} and {} are of two kinds", freeze.from, freeze.until);
+                let help = "both once (2026-11-27T00:00:00Z) or both of every week (Fri 18:00)";
+                errors.push(FieldError::new(field, problem, help));
+            }
+        }
+    }
+    parsed
 }

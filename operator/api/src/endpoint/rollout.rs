@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::values::{Duration, Share, Tolerance};
+use crate::values::{Duration, Moment, Share, Tolerance};
 
 /// How a new version meets users.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +28,12 @@ pub struct Rollout {
     pub on_inconclusive: OnInconclusive,
     /// What happens while routers report nothing.
     pub on_missing_telemetry: OnMissingTelemetry,
+    /// What happens when the time is over and too few requests were answered to judge at all. Never a promotion.
+    pub on_low_traffic: OnLowTraffic,
+    /// Times in which no rollout starts, no weight grows and nothing is promoted. Harm still rolls back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub freezes: Vec<Freeze>,
     /// Time after promotion in which the former version is kept and harm reverts.
     pub bake: Duration,
 }
@@ -47,6 +53,8 @@ impl Default for Rollout {
             max_duration: Duration::days(3),
             on_inconclusive: OnInconclusive::Pause,
             on_missing_telemetry: OnMissingTelemetry::Hold,
+            on_low_traffic: OnLowTraffic::Pause,
+            freezes: Vec::new(),
             bake: Duration::hours(2),
         }
     }
@@ -147,9 +155,31 @@ pub enum OnInconclusive {
 /// What happens while routers report nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnMissingTelemetry {
-    /// Keep the weight.
+    /// Keep the weight, and promote nothing.
     #[default]
     Hold,
+    /// Take no notice: what was reported before may be enough.
+    Continue,
     /// Take the version on trial back.
     Rollback,
+}
+
+/// What happens when the time is over and the version on trial has answered too few requests to be judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnLowTraffic {
+    /// Freeze and wait for a person, for at most another `maxDuration`; then roll back.
+    #[default]
+    Pause,
+    /// Roll back.
+    Rollback,
+}
+
+/// A time in which nothing goes forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Freeze {
+    /// Its first moment: once (`2026-11-27T00:00:00Z`) or every week (`Fri 18:00`), in UTC.
+    pub from: Moment,
+    /// The first moment after it, written in the same way.
+    pub until: Moment,
 }

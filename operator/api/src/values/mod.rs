@@ -3,6 +3,7 @@
 
 mod duration;
 mod fraction;
+mod moment;
 mod names;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use std::str::FromStr;
 
 pub use duration::Duration;
 pub use fraction::{Number, Share, Tolerance};
+pub use moment::Moment;
 pub use names::{MetricName, Quantity, VersionRef};
 use serde::de::{Error as _, Visitor};
 use thiserror::Error;
@@ -41,6 +43,7 @@ pub(crate) fn check(title: &str, text: &str) -> Option<Result<(), ValueError>> {
         "Share" => parsed::<Share>(text),
         "Tolerance" => parsed::<Tolerance>(text),
         "Number" => parsed::<Number>(text),
+        "Moment" => parsed::<Moment>(text),
         "Metric" => parsed::<MetricName>(text),
         "Version" => parsed::<VersionRef>(text),
         "Quantity" => parsed::<Quantity>(text),

@@ -1,0 +1,79 @@
+//! A moment of a freeze: once, or every week.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+
+use super::{ValueError, scalar};
+
+const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+
+/// A moment, in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// `2026-11-27T18:00:00Z`.
+    Once(Timestamp),
+    /// `Fri 18:00`: minutes since Monday 00:00.
+    Weekly(u32),
+}
+
+impl FromStr for Moment {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let trimmed = text.trim();
+        if let Ok(timestamp) = trimmed.parse() {
+            return Ok(Self::Once(timestamp));
+        }
+        let weekly = || {
+            let (day, time) = trimmed.split_once(' ')?;
+            let day = u32::try_from(DAYS.iter().position(|name| *name == day)?).ok()?;
+            let (hour, minute) = time.split_once(':')?;
+            let number = |text: &str, most: u32| -> Option<u32> {
+                (text.len() == 2).then(|| text.parse().ok())?.filter(|number| *number <= most)
+            };
+            Some(Self::Weekly(day * 24 * 60 + number(hour, 23)? * 60 + number(minute, 59)?))
+        };
+        weekly().ok_or_else(|| {
+            let help = "a time such as 2026-11-27T18:00:00Z, or one of every week such as Fri 18:00 (both UTC)";
+            ValueError::new(format!("`{text}` is not a moment"), help)
+        })
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Once(timestamp) => timestamp.fmt(f),
+            Self::Weekly(minutes) => {
+                let day = DAYS.get((minutes / (24 * 60)) as usize).unwrap_or(&"Sun");
+                write!(f, "{day} {:02}:{:02}", minutes / 60 % 24, minutes % 60)
+            }
+        }
+    }
+}
+
+scalar!(
+    Moment,
+    "Moment",
+    "^(\\d{4}-\\d{2}-\\d{2}T\\S+|(Mon|Tue|Wed|Thu|Fri|Sat|Sun) \\d{2}:\\d{2})$",
+    "type": "string",
+    "maxLength": 40
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_read_and_printed_back() {
+        for text in ["2026-11-27T18:00:00Z", "Mon 00:00", "Fri 18:30", "Sun 23:59"] {
+            assert_eq!(text.parse::<Moment>().unwrap().to_string(), text);
+        }
+        assert_eq!("Tue 01:02".parse(), Ok(Moment::Weekly(24 * 60 + 62)));
+        for text in ["", "Fri", "Fri 24:00", "Fri 7:00", "fri 07:00", "2026-11-27", "Friday 07:00", "Fri 07:0x"] {
+            assert!(text.parse::<Moment>().is_err(), "{text}");
+        }
+    }
+}
