@@ -30,6 +30,8 @@ impl Runtime {
         match effect {
             EndpointEffect::Load { target } => self.versions.load(&self.model_log, target),
             EndpointEffect::SetRoute { route } => self.router.set_route(route.clone()),
+            // Never asked for where nothing is scaled.
+            EndpointEffect::Scale { .. } => {}
             EndpointEffect::Unload { digest } => self.versions.unload(&self.router, digest),
             EndpointEffect::MoveChampion { to, why } => self.move_champion(to, why, now).await?,
         }

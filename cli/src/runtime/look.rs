@@ -241,6 +241,8 @@ impl Runtime {
             unapproved: wanted.unapproved.clone(),
             champion: registered.and_then(|state| state.aliases.get("champion").copied()),
             acked: self.router.route().map_or(0, |route| route.generation),
+            // One process serves every version: capacity is no question.
+            servers: None,
             requests,
             serve_baseline: self.model.status.serve_baseline,
             lease: self.lease(),
@@ -452,6 +454,9 @@ fn codes(reasons: &[Reason]) -> Vec<String> {
 fn endpoint_effect_matters(effect: &EndpointEffect) -> bool {
     match effect {
         EndpointEffect::Load { .. } => false,
-        EndpointEffect::SetRoute { .. } | EndpointEffect::Unload { .. } | EndpointEffect::MoveChampion { .. } => true,
+        EndpointEffect::SetRoute { .. }
+        | EndpointEffect::Scale { .. }
+        | EndpointEffect::Unload { .. }
+        | EndpointEffect::MoveChampion { .. } => true,
     }
 }

@@ -118,7 +118,7 @@ fn planted_mistakes_are_found() {
     let mut found = BTreeMap::new();
     for bug in Bug::ALL.into_iter().filter(|bug| !BEYOND.contains(bug)) {
         let begun = Instant::now();
-        let (_, done, failure) = schedules(0, MOST, Duration::from_secs(45), Some(bug));
+        let (_, done, failure) = schedules(0, MOST, Duration::from_secs(120), Some(bug));
         match failure {
             Some((seed, failure)) => {
                 eprintln!("{bug:?}: seed {seed}, step {}, {:.1?}: {}", failure.step, begun.elapsed(), failure.promise);

@@ -63,6 +63,8 @@ impl ModelEndpointSpec {
             holdback: self.holdback.weight(),
             slow_over: gates.slow_over.map_or(SLOW_OVER, Duration::std),
             deadline: self.server.deadline.std(),
+            // One process serves in `fairway up`; whoever runs servers on a cluster says how many.
+            scaling: None,
         })
     }
 
