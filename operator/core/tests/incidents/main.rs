@@ -1,0 +1,9 @@
+//! Incidents of other tools, as tests of the decisions. The name of a test says the thread.
+#![allow(missing_docs)]
+
+mod argo_rollouts;
+mod flagger;
+mod kayenta;
+mod knative_keda;
+mod kserve;
+mod world;
