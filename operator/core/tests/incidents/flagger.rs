@@ -40,9 +40,9 @@ fn flagger_1898_the_last_loaded_version_stays_until_stable_is_loaded_again() {
     assert!(shop.is_ready(1) || shop.is_ready(2), "nobody is left to answer");
 }
 
-/// After a failure, and in the middle of a promotion, new revisions were ignored until the object was deleted.
-/// <https://github.com/fluxcd/flagger/issues/1588> <https://github.com/fluxcd/flagger/issues/1152>
-/// <https://github.com/fluxcd/flagger/issues/379> Every state of ours has a way out when another version is wanted.
+/// A canary that was stuck in Promoting could not be rolled back, and after a failure new revisions changed nothing.
+/// <https://github.com/fluxcd/flagger/issues/1588> <https://github.com/fluxcd/flagger/issues/379>
+/// <https://github.com/fluxcd/flagger/issues/237> Every state of ours has a way out when another version is wanted.
 #[test]
 fn flagger_1588_a_newer_version_gets_out_of_every_state() {
     let state = |prepare: fn(&mut Shop)| {
@@ -151,24 +151,26 @@ fn flagger_1011_nothing_advances_when_metrics_vanish() {
     assert_eq!(strict.until_ended(15), RolloutResult::RolledBack);
 }
 
-/// With hardly any traffic one failure, or none, decided. <https://github.com/fluxcd/flagger/issues/1035>
-/// <https://github.com/fluxcd/flagger/issues/883> Ours neither rolls back for one error nor promotes on a few answers.
+/// Without traffic the canary failed, and two requests in the whole run were enough for its promotion.
+/// <https://github.com/fluxcd/flagger/issues/1035> Ours neither rolls back for one error nor promotes on a few answers.
 #[test]
 fn flagger_1035_a_few_requests_decide_nothing() {
     let mut shop = Shop::rolling();
     shop.requests_a_minute = 40;
     shop.minutes(30);
     // One of the two that the canary gets in this minute fails, and one of stable's.
-    (shop.errors(2, 0.5), shop.errors(1, 0.03));
+    shop.errors(2, 0.5);
+    shop.errors(1, 0.03);
     shop.minutes(1);
-    (shop.errors(2, 0.0), shop.errors(1, 0.0));
+    shop.errors(2, 0.0);
+    shop.errors(1, 0.0);
     shop.minutes(3 * 60);
     assert_eq!((shop.candidate(), shop.weight()), (Some(2), 5.0));
     assert!(shop.codes() == ["Progressing"], "{:?}", shop.codes());
 }
 
-/// A metric whose name was misspelled passed, each time. <https://github.com/fluxcd/flagger/issues/1581> Ours refuses what was
-/// not measured, and names what was.
+/// A metric with no query behind its name passed, each time. <https://github.com/fluxcd/flagger/issues/1581>
+/// <https://github.com/fluxcd/flagger/issues/892> Ours refuses what was not measured, and names what was.
 #[test]
 fn flagger_1581_a_metric_that_nobody_measured_does_not_pass() {
     let metric = Metric { kind: MetricKind::Ndcg, k: 20 };
@@ -229,27 +231,30 @@ fn flagger_1647_who_is_in_the_canary_changes_only_with_the_rollout() {
     assert_eq!(salts(&shop, since), ["2-v3"]);
 }
 
-/// Thresholds are fixed numbers: a bad hour for everybody failed a good canary, and a canary ten times worse than the primary
-/// passed below the threshold. <https://github.com/fluxcd/flagger/issues/739> <https://github.com/fluxcd/flagger/issues/225>
-/// Ours compares with stable in the same minutes.
+/// Thresholds are fixed numbers about the canary alone, so a bad hour for everybody fails a good one, and one that is ten times
+/// worse than the primary passes below them. <https://github.com/fluxcd/flagger/issues/739>
+/// <https://github.com/fluxcd/flagger/issues/225> Ours compares with stable in the same minutes.
 #[test]
 fn flagger_739_a_canary_is_compared_with_stable_in_the_same_minutes() {
     let mut bad_hour = Shop::rolling();
     bad_hour.minutes(10);
-    (bad_hour.errors(1, 0.3), bad_hour.errors(2, 0.3));
+    bad_hour.errors(1, 0.3);
+    bad_hour.errors(2, 0.3);
     bad_hour.minutes(60);
-    (bad_hour.errors(1, 0.0), bad_hour.errors(2, 0.0));
+    bad_hour.errors(1, 0.0);
+    bad_hour.errors(2, 0.0);
     assert_eq!(bad_hour.until_ended(300), RolloutResult::Promoted);
     // 0.9 % would pass a threshold of 1 %.
     let mut worse = Shop::rolling();
-    (worse.errors(1, 0.0009), worse.errors(2, 0.009));
+    worse.errors(1, 0.0009);
+    worse.errors(2, 0.009);
     assert_eq!(worse.until_ended(300), RolloutResult::RolledBack);
 }
 
-/// Rolling back by hand needed edits of several objects. <https://github.com/fluxcd/flagger/issues/1344>
-/// <https://github.com/fluxcd/flagger/issues/413> Ours has verbs, and each of them answers.
+/// Nobody could roll a canary back by hand. <https://github.com/fluxcd/flagger/issues/413>
+/// <https://github.com/fluxcd/flagger/issues/453> Ours has verbs, and each of them answers.
 #[test]
-fn flagger_1344_each_verb_is_obeyed_or_answered() {
+fn flagger_413_each_verb_is_obeyed_or_answered() {
     for (request, said) in [
         (RolloutRequest::Pause, "NothingToPause"),
         (RolloutRequest::Resume, "NothingToResume"),
@@ -261,7 +266,9 @@ fn flagger_1344_each_verb_is_obeyed_or_answered() {
     ] {
         let mut shop = Shop::serving();
         assert_eq!(shop.ask(request.clone()), [said]);
-        assert!(!shop.done.iter().any(|(at, effect)| *at == shop.now && !matches!(effect, EndpointEffect::Load { .. })));
+        assert!(
+            !shop.done.iter().any(|(at, effect)| *at == shop.now && !matches!(effect, EndpointEffect::Load { .. }))
+        );
     }
     for (request, said) in [
         (RolloutRequest::Pause, "Paused"),

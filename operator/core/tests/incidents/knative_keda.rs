@@ -94,10 +94,10 @@ fn knative_servers_that_never_get_ready_do_not_call_for_more() {
     assert_eq!(replicas.iter().max(), Some(&20), "ten times the two that answer");
 }
 
-/// A load that flaps made replicas flap, and each step of a canary with them.
-/// <https://github.com/argoproj/argo-rollouts/issues/3849> Ours has a tolerance up and a delay down.
+/// A load that flaps makes replicas flap where nothing damps it. (`--horizontal-pod-autoscaler-tolerance`,
+/// <https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/>) Ours has a tolerance up and a delay down.
 #[test]
-fn argo_rollouts_3849_a_load_that_flaps_does_not_move_the_servers() {
+fn hpa_tolerance_a_load_that_flaps_does_not_move_the_servers() {
     let mut servers = Servers::new(10);
     servers.run(600, 76.0);
     let mut changes = 0;

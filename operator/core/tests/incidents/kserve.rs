@@ -7,7 +7,8 @@ use fairway_core::endpoint::{EndpointEffect, RolloutRequest, RolloutResult};
 use crate::world::{Shop, steps, target};
 
 /// `Ready` was Unknown for half a minute while the model served, and the gateway answered 404.
-/// <https://github.com/kserve/kserve/issues/5443> Ours is Ready as long as a version serves.
+/// <https://github.com/kserve/kserve/issues/5443> <https://github.com/kserve/kserve/issues/2733> Ours is Ready as long as a
+/// version serves, whatever becomes of the next one.
 #[test]
 fn kserve_5443_ready_stays_true_while_a_version_serves() {
     let mut shop = Shop::serving();
@@ -34,11 +35,11 @@ fn kserve_5443_ready_stays_true_while_a_version_serves() {
     assert_eq!((looks, shop.stable()), (340, Some(2)));
 }
 
-/// The status said ready when nothing could answer. <https://github.com/kserve/kserve/issues/2733>
-/// <https://github.com/kserve/kserve/issues/1124> Ours must tell that stable has no servers.
+/// The status said ready before the model was loaded, and where it never would be.
+/// <https://github.com/kserve/kserve/issues/1124> Ours must tell that stable is not loaded.
 #[test]
 #[ignore = "Ready says that stable serves without a look at whether it is loaded"]
-fn kserve_2733_ready_is_false_while_stable_has_no_server() {
+fn kserve_1124_ready_is_false_while_stable_has_no_server() {
     let mut shop = Shop::serving();
     shop.never_loads(1);
     shop.lose(1);
@@ -55,7 +56,10 @@ fn kserve_2733_ready_is_false_while_stable_has_no_server() {
 fn kserve_2649_both_versions_are_known_and_the_way_back_needs_no_name() {
     let mut shop = Shop::rolling();
     let route = shop.status.route.as_ref().unwrap();
-    assert_eq!((route.stable.as_ref(), route.canary.as_ref().map(|it| &it.target)), (Some(&target(1)), Some(&target(2))));
+    assert_eq!(
+        (route.stable.as_ref(), route.canary.as_ref().map(|it| &it.target)),
+        (Some(&target(1)), Some(&target(2)))
+    );
     assert_eq!(shop.until_ended(300), RolloutResult::Promoted);
     assert_eq!(shop.status.bake.as_ref().unwrap().previous, target(1));
     shop.minutes(150);
@@ -83,7 +87,7 @@ fn kserve_3085_nobody_is_needed_from_the_first_step_to_the_promotion() {
 }
 
 /// The canary was deleted at a weight above zero. (`delete_at_nonzero_weight`, `force_stop` in
-/// <https://github.com/kserve/kserve/tree/master/test/e2e/llmisvc>) Ours has its users with stable at the next look, and the
+/// <https://github.com/kserve/kserve/tree/master/test/e2e>) Ours has its users with stable at the next look, and the
 /// canary has to prove itself anew.
 #[test]
 fn kserve_a_canary_deleted_at_a_nonzero_weight_gives_its_users_back() {
@@ -106,8 +110,8 @@ fn kserve_a_canary_deleted_at_a_nonzero_weight_gives_its_users_back() {
     assert_eq!(shop.weight(), 25.0, "the hold begins anew as well");
 }
 
-/// A model that could not be loaded: the state and the reason. (`BlockedByFailedLoad` in
-/// <https://kserve.github.io/website/docs/concepts/resources/inferenceservice>) Ours keeps the old one, says why, and does not
+/// A model that could not be loaded: the state and the reason. (`BlockedByFailedLoad`, a state of
+/// <https://github.com/kserve/kserve/blob/master/pkg/apis/serving/v1beta1/inference_service_status.go>) Ours keeps the old one, says why, and does not
 /// try for ever.
 #[test]
 fn kserve_a_model_that_fails_to_load_blocks_nobody_and_says_why() {
@@ -124,10 +128,9 @@ fn kserve_a_model_that_fails_to_load_blocks_nobody_and_says_why() {
     assert!(shop.said("Barred") && shop.stable() == Some(1));
 }
 
-/// The same in the middle of a canary (<https://github.com/kserve/kserve/issues/1474> asks what happens then): everybody is
-/// with stable at the next look.
+/// The same in the middle of a canary: everybody is with stable at the next look.
 #[test]
-fn kserve_1474_a_canary_that_cannot_be_loaded_again_is_taken_back() {
+fn kserve_a_canary_that_cannot_be_loaded_again_is_taken_back() {
     let mut shop = Shop::rolling();
     shop.until_weight(50.0);
     shop.lose(2);
@@ -137,8 +140,28 @@ fn kserve_1474_a_canary_that_cannot_be_loaded_again_is_taken_back() {
     assert_eq!(shop.weights(), [0.0, 0.0]);
 }
 
-/// Without room for both versions a rollout stood still, and kept its place. (GPU threads #200 to #204 of
-/// <https://github.com/knative-extensions/serving-progressive-rollout>) Ours leaves stable alone and gives the other one up.
+/// After a canary was rolled back and the next one came, a route still named the one before.
+/// <https://github.com/kserve/kserve/issues/2130> Ours names stable and the canary on trial, and nobody else.
+#[test]
+fn kserve_2130_consecutive_canaries_leave_no_route_to_the_one_before() {
+    let mut shop = Shop::rolling();
+    for version in 3..8 {
+        shop.ask(RolloutRequest::Undo { to: None });
+        assert_eq!(shop.weights(), [0.0, 0.0]);
+        shop.wanted = Some(target(version));
+        shop.minutes(3);
+        for router in &shop.routers {
+            let route = router.route.as_ref().unwrap();
+            assert_eq!(route.stable, Some(target(1)));
+            assert_eq!(route.canary.as_ref().map(|canary| &canary.target), Some(&target(version)));
+        }
+        assert_eq!(shop.ready, [target(1).digest, target(version).digest].into());
+    }
+}
+
+/// The last old pod held the GPU that the last new pod waited for, and the rollout stood still.
+/// <https://github.com/knative-extensions/serving-progressive-rollout/issues/200> Ours leaves stable alone and gives the other
+/// one up.
 #[test]
 fn knative_progressive_200_a_version_without_room_is_given_up_and_stable_stays() {
     let mut shop = Shop::serving();
@@ -192,8 +215,9 @@ fn kruise_23_changed_steps_do_not_raise_the_weight_in_force() {
     assert!(shop.weight() <= 5.0, "from 2 % to {} % by an edit", shop.weight());
 }
 
-/// Going back in the middle of a canary by applying the manifest before it did nothing.
-/// <https://github.com/openkruise/rollouts/issues/257> Ours has a verb for it that works at each step.
+/// Going back in the middle of a canary did nothing by the manifest, and the command refused.
+/// <https://github.com/openkruise/rollouts/issues/257> The verb of ours works at each step (the manifest:
+/// `argo_rollouts_22`).
 #[test]
 fn kruise_257_going_back_in_the_middle_of_a_canary_works_at_each_step() {
     for percent in [5.0, 25.0, 50.0] {

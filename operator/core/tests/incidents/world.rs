@@ -211,7 +211,8 @@ impl Shop {
                 }
             }
             EndpointEffect::Unload { digest } => {
-                let used = self.routers.iter().filter_map(|router| router.route.as_ref()).any(|route| names(route, digest));
+                let used =
+                    self.routers.iter().filter_map(|router| router.route.as_ref()).any(|route| names(route, digest));
                 assert!(!used, "{digest} is unloaded while a router sends users there");
                 self.ready.remove(digest);
             }
@@ -272,9 +273,8 @@ impl Shop {
             }
         }
         let now = self.now;
-        let (ripe, unripe) = std::mem::take(&mut self.unripe)
-            .into_iter()
-            .partition(|(due, router, ..)| *due <= now && *router == index);
+        let (ripe, unripe) =
+            std::mem::take(&mut self.unripe).into_iter().partition(|(due, router, ..)| *due <= now && *router == index);
         self.unripe = unripe;
         for (_, _, key, generation, cells) in Vec::<(Timestamp, usize, ArmKey, u64, Cells)>::from_iter(ripe) {
             window.arms.entry(key).or_default().reward.entry(generation).or_default().merge(&cells);
@@ -374,9 +374,8 @@ impl Shop {
 
     /// How often a version was ordered or let go since a moment.
     pub(crate) fn loads_and_unloads_since(&self, since: Timestamp) -> usize {
-        let moves = |effect: &EndpointEffect| {
-            matches!(effect, EndpointEffect::Load { .. } | EndpointEffect::Unload { .. })
-        };
+        let moves =
+            |effect: &EndpointEffect| matches!(effect, EndpointEffect::Load { .. } | EndpointEffect::Unload { .. });
         self.done.iter().filter(|(at, effect)| *at > since && moves(effect)).count()
     }
 }
@@ -425,8 +424,7 @@ impl Servers {
 
     pub(crate) fn look(&mut self, in_flight: f64) -> Decision {
         self.advance();
-        let sample =
-            Sample { at: self.time(), in_flight, requests_per_second: 0.0, p95: None, ready: self.ready };
+        let sample = Sample { at: self.time(), in_flight, requests_per_second: 0.0, p95: None, ready: self.ready };
         self.decide(Some(&sample))
     }
 
