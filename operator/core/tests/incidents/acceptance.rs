@@ -110,6 +110,25 @@ fn argo_rollouts_4784_at_rest_nothing_is_written() {
     assert_eq!(EndpointStatus { heard: status.heard.clone(), ..shop.status }, status);
 }
 
+/// 25 rollouts went from 140 MB to 8.8 GB in four months. <https://github.com/argoproj/argo-rollouts/issues/4571> What ours
+/// remembers of an endpoint does not grow with the rollouts that it has had.
+#[test]
+fn argo_rollouts_4571_what_is_remembered_does_not_grow_with_time() {
+    let mut shop = Shop::serving();
+    let mut sizes = Vec::new();
+    for version in 2..402 {
+        shop.wanted = Some(target(version));
+        shop.minutes(3);
+        shop.ask(RolloutRequest::Abort);
+        shop.minutes(2);
+        if version % 100 == 0 {
+            sizes.push(serde_json::to_string(&shop.status).unwrap().len());
+        }
+    }
+    assert_eq!(shop.status.rollouts, 400);
+    assert!(sizes[3] < sizes[1] + sizes[1] / 50 && sizes[3] < 100_000, "{sizes:?} bytes");
+}
+
 /// What a person asks comes twice, because the first answer was lost. (504 after a commit, as with
 /// <https://github.com/aws/aws-sdk-java-v2/issues/6580>) Asking twice is asking once.
 #[test]

@@ -40,6 +40,18 @@ fn flagger_1898_the_last_loaded_version_stays_until_stable_is_loaded_again() {
     assert!(shop.is_ready(1) || shop.is_ready(2), "nobody is left to answer");
 }
 
+/// And the promoted version itself: after the promotion it cannot be loaded again. <https://github.com/fluxcd/flagger/issues/1898>
+/// Ours has the former one loaded for the length of the bake, so users must get that and not popularity.
+#[test]
+#[ignore = "a version that cannot be loaded again is taken back in its canary, and not in its bake"]
+fn flagger_1898_a_promoted_version_that_cannot_be_loaded_again_gives_way() {
+    let mut shop = Shop::baking();
+    shop.lose(2);
+    shop.broken.insert(target(2).digest, "digest differs".to_owned());
+    shop.minutes(3);
+    assert_eq!((shop.stable(), shop.is_ready(1)), (Some(1), true));
+}
+
 /// A canary that was stuck in Promoting could not be rolled back, and after a failure new revisions changed nothing.
 /// <https://github.com/fluxcd/flagger/issues/1588> <https://github.com/fluxcd/flagger/issues/379>
 /// <https://github.com/fluxcd/flagger/issues/237> Every state of ours has a way out when another version is wanted.
@@ -69,6 +81,31 @@ fn flagger_1588_a_newer_version_gets_out_of_every_state() {
         shop.ask(RolloutRequest::Promote { full: true });
         shop.ask(RolloutRequest::Undo { to: None });
     });
+}
+
+/// One more state: a way back that a person asked for, to a version that never loads.
+/// <https://github.com/fluxcd/flagger/issues/1588> It must not keep the next version away for as long as a rollout may take, and
+/// a person must be able to call it off.
+#[test]
+#[ignore = "an undo that waits for its version blocks all else for maxDuration, and neither abort nor another undo ends it"]
+fn flagger_1588_a_way_back_that_never_loads_does_not_wedge_the_endpoint() {
+    for called_off_by in [RolloutRequest::Abort, RolloutRequest::Undo { to: Some(target(1)) }] {
+        let mut shop = Shop::serving();
+        shop.never_loads(9);
+        shop.ask(RolloutRequest::Undo { to: Some(target(9)) });
+        shop.minutes(10);
+        assert!(shop.said("Loading"));
+        shop.ask(called_off_by);
+        shop.wanted = Some(target(2));
+        shop.minutes(5);
+        assert_eq!(shop.candidate(), Some(2));
+    }
+    let mut shop = Shop::serving();
+    shop.never_loads(9);
+    shop.ask(RolloutRequest::Undo { to: Some(target(9)) });
+    shop.wanted = Some(target(2));
+    shop.minutes(150);
+    assert_eq!(shop.candidate(), Some(2), "given up after the same time as a candidate");
 }
 
 /// Another revision came during the analysis, and was promoted on what the first one had shown.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fairway_core::endpoint::{EndpointEffect, RolloutRequest, RolloutResult};
+use fairway_core::policy::{Margin, RolloutGate};
 
 use crate::world::{Shop, steps, target};
 
@@ -84,6 +85,28 @@ fn kserve_3085_nobody_is_needed_from_the_first_step_to_the_promotion() {
         }
     }
     assert_eq!(weights, [0.0, 5.0, 25.0, 50.0, 0.0]);
+}
+
+/// Shadow traffic: the candidate answers unseen. <https://github.com/kserve/kserve/issues/2978>
+/// <https://github.com/kserve/kserve/issues/2240> Ours compares both lists on the same requests; the same loss
+/// takes longer to show between two crowds of users.
+#[test]
+fn kserve_2978_in_the_shadow_a_small_loss_shows_early() {
+    let ended = |shadow: bool, reward: f64| {
+        let mut shop = Shop::serving();
+        shop.policy.gates = vec![RolloutGate::Reward { tolerance: Margin::Relative(0.02) }];
+        shop.policy.shadow = shadow;
+        shop.reward(2, reward);
+        shop.wanted = Some(target(2));
+        let result = shop.until_ended(300);
+        (result, shop.last().ended.duration_since(shop.last().started).as_mins())
+    };
+    let (result, minutes) = ended(true, 0.18);
+    assert_eq!(result, RolloutResult::RolledBack);
+    assert!(minutes < 60, "after {minutes} minutes");
+    assert_eq!(ended(true, 0.2).0, RolloutResult::Promoted);
+    let (_, apart) = ended(false, 0.18);
+    assert!(apart > 60, "two crowds: {apart} minutes");
 }
 
 /// The canary was deleted at a weight above zero. (`delete_at_nonzero_weight`, `force_stop` in

@@ -14,7 +14,7 @@ use fairway_core::policy::{
 };
 use fairway_core::scaling::{Bounds, Decision, Sample, Scaler, ScalingPolicy};
 use fairway_stats::Cells;
-use fairway_wire::{ArmKey, ErrorKind, Route, Target, Track, Weight, Window};
+use fairway_wire::{ArmKey, ErrorKind, PairKey, Rival, Route, Target, Track, Weight, Window};
 use jiff::Timestamp;
 
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
@@ -272,6 +272,23 @@ impl Shop {
                 self.unripe.push((self.now + self.policy.reward_within, index, key, route.generation, cells));
             }
         }
+        if let Some(canary) =
+            self.config.as_ref().and_then(|route| route.canary.as_ref()).filter(|canary| canary.shadow)
+        {
+            let stable = target_of(&self.status);
+            let key = PairKey {
+                digest: canary.target.digest.clone(),
+                against: Rival::Stable(stable),
+                generation: window.generation,
+            };
+            let gain = self.behaviour.get(&canary.target.digest).map_or(0.0, |behaviour| behaviour.reward - 0.2);
+            let pair = window.pairs.entry(key).or_default();
+            for i in 0..50_u8 {
+                let noise = if i % 2 == 0 { 0.05 } else { -0.05 };
+                pair.difference.record(i, gain + noise);
+                pair.base.record(i, 0.2);
+            }
+        }
         let now = self.now;
         let (ripe, unripe) =
             std::mem::take(&mut self.unripe).into_iter().partition(|(due, router, ..)| *due <= now && *router == index);
@@ -378,6 +395,10 @@ impl Shop {
             |effect: &EndpointEffect| matches!(effect, EndpointEffect::Load { .. } | EndpointEffect::Unload { .. });
         self.done.iter().filter(|(at, effect)| *at > since && moves(effect)).count()
     }
+}
+
+fn target_of(status: &EndpointStatus) -> String {
+    status.stable.as_ref().map(|stable| stable.digest.clone()).unwrap_or_default()
 }
 
 fn route_of(effect: &EndpointEffect) -> Option<&Route> {
