@@ -129,6 +129,22 @@ fn argo_rollouts_4571_what_is_remembered_does_not_grow_with_time() {
     assert!(sizes[3] < sizes[1] + sizes[1] / 50 && sizes[3] < 100_000, "{sizes:?} bytes");
 }
 
+/// A watch that delivered an event twice. <https://github.com/etcd-io/etcd/issues/17247> Windows of ours that come twice count
+/// once: neither is a step gone earlier, nor is harm shown by half of the errors.
+#[test]
+fn etcd_17247_what_is_delivered_twice_counts_once() {
+    let story = |twice: bool| {
+        let mut shop = Shop::serving();
+        (shop.twice, shop.requests_a_minute) = (twice, 200);
+        shop.errors(2, 0.02);
+        shop.errors(1, 0.018);
+        shop.wanted = Some(target(2));
+        shop.until_weight(25.0);
+        (shop.now, shop.status)
+    };
+    assert_eq!(story(true), story(false));
+}
+
 /// What a person asks comes twice, because the first answer was lost. (504 after a commit, as with
 /// <https://github.com/aws/aws-sdk-java-v2/issues/6580>) Asking twice is asking once.
 #[test]

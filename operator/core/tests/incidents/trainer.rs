@@ -215,6 +215,54 @@ fn retrain_storm_a_loop_of_training_and_rollback_ends() {
     assert_eq!(training.condition("AutomationSuspended"), Some((true, "BreakerOpen")));
 }
 
+/// Drift that is seen while a candidate is on trial, and a trial that ends by a promotion. (T6 and T7; the monitor goes on firing
+/// because its reference is still the old one) Ours waits for the verdict, and then watches the new version from nothing.
+#[test]
+fn retrain_storm_a_rollout_comes_first_and_its_promotion_begins_the_watch_anew() {
+    let mut training = Training::serving();
+    training.drift();
+    (training.policy.cooldown, training.rollout_active) = (Duration::ZERO, true);
+    training.days(6);
+    assert!(training.started.is_empty() && training.has_said("RolloutActive"));
+    assert_eq!(training.condition("Drifted").map(|it| it.0), Some(true));
+    training.rollout_active = false;
+    training.ended.push(("1-v2".into(), RolloutResult::Promoted));
+    // Version 2 has learned what users want now.
+    training.promote(2);
+    training.days(20);
+    assert!(training.started.is_empty(), "{:?}", training.started);
+    assert_eq!(training.condition("Drifted").map(|it| it.0), Some(false));
+}
+
+/// The reference stays the old one by mistake, and each run registers a version that changes nothing. (T7) Ours ends the storm by
+/// its budget, and says so.
+#[test]
+fn retrain_storm_the_budget_ends_what_nothing_else_does() {
+    let mut training = Training::serving();
+    training.policy.cooldown = Duration::ZERO;
+    training.drift();
+    training.days_ending(29, &registered());
+    assert_eq!(training.started.len(), 6);
+    assert!(training.has_said("BudgetSpent"));
+}
+
+/// A breaker that opens for good has to be watched by somebody. (T5) Ours tries once after a while if that is asked, and a
+/// promotion closes it.
+#[test]
+fn retrain_storm_an_open_breaker_is_tried_once_and_a_promotion_closes_it() {
+    let mut training = Training::serving();
+    (training.policy.cooldown, training.policy.half_open_after) = (Duration::ZERO, Some(20 * DAY));
+    training.drift();
+    training.days_ending(12, &failed());
+    assert_eq!(training.started.len(), 3);
+    training.days_ending(15, &registered());
+    assert_eq!(training.started.len(), 4, "one trial, and its verdict is out");
+    assert!(training.has_said("BreakerHalfOpen"));
+    training.ended.push(("1-v2".into(), RolloutResult::Promoted));
+    training.look();
+    assert_eq!((training.status.rejections, training.condition("AutomationSuspended")), (0, None));
+}
+
 /// A trial succeeded and its metrics were "unavailable"; nothing said so. <https://github.com/kubeflow/katib/issues/1801>
 /// <https://github.com/kubeflow/katib/issues/1795> Ours registers nothing for serving whose metrics are missing or no numbers.
 #[test]

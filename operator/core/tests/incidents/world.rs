@@ -85,6 +85,8 @@ pub(crate) struct Shop {
     pub(crate) behaviour: BTreeMap<String, Behaviour>,
     /// No window arrives.
     pub(crate) silent: bool,
+    /// Each window arrives twice.
+    pub(crate) twice: bool,
     /// The process is killed after so many effects of each plan; the next one repeats the plan's effects.
     pub(crate) killed_after: Option<usize>,
     /// The last plan.
@@ -117,6 +119,7 @@ impl Shop {
             requests_a_minute: 1_000,
             behaviour: BTreeMap::new(),
             silent: false,
+            twice: false,
             killed_after: None,
             plan: None,
             done: Vec::new(),
@@ -176,6 +179,9 @@ impl Shop {
         }
         if self.silent {
             windows.clear();
+        }
+        if self.twice {
+            windows.extend(windows.clone());
         }
         let observed = EndpointObserved {
             status: &self.status,
