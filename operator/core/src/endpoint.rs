@@ -294,6 +294,7 @@ pub fn decide(
         Look { policy, observed, now, status: observed.status.clone(), effects: Vec::new(), reasons: Vec::new() };
     look.hear();
     look.measure();
+    look.fit_step();
     look.obey();
     look.advance();
     look.load();
@@ -377,6 +378,10 @@ impl Look<'_> {
         if let Some(bake) = self.status.bake.take() {
             return self.revert(bake, reason);
         }
+        if let Some(returning) = self.status.returning.take() {
+            let message = format!("the way back to version {} is called off", returning.to.version);
+            return self.say("CalledOff", message);
+        }
         self.say("NothingToAbort", "there is no rollout to take back");
     }
 
@@ -416,7 +421,8 @@ impl Look<'_> {
     }
 
     fn finish(self) -> Plan<EndpointEffect, EndpointStatus> {
-        let conditions = conditions::conditions(self.policy, &self.status, &self.reasons, self.now);
+        let stable_is_ready = self.status.stable.as_ref().is_some_and(|stable| self.is_ready(stable));
+        let conditions = conditions::conditions(self.policy, &self.status, &self.reasons, stable_is_ready, self.now);
         let busy = self.status.rollout.is_some() || self.status.bake.is_some();
         let next_look = self.now + if busy { self.observed.lease / 4 } else { self.observed.lease };
         let plan = Plan { effects: self.effects, status: self.status, next_look, reasons: self.reasons, conditions };

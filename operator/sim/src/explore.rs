@@ -409,7 +409,9 @@ fn ghosts(
             .status
             .history
             .last()
-            .is_some_and(|it| it.result == RolloutResult::RolledBack && it.target == candidate);
+            .filter(|it| it.result == RolloutResult::RolledBack && it.target == candidate)
+            // A manifest that goes back accuses nobody.
+            .is_some_and(|it| it.reason.code != "Withdrawn");
     ghost.barred |= rolled_back;
     if weight != ghost.weight {
         (ghost.weight, ghost.answered, ghost.since) = (weight, 0, Some(state.now));

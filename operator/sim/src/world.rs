@@ -499,7 +499,9 @@ impl World {
         for ended in status.history.iter().skip(before.history.len().min(status.history.len())) {
             // Rolled back and called back in one breath.
             let recalled = by_hand && !status.barred.contains_key(&ended.target.digest);
-            if ended.result == RolloutResult::RolledBack && !recalled {
+            // A manifest that goes back accuses nobody.
+            let withdrawn = ended.reason.code == "Withdrawn";
+            if ended.result == RolloutResult::RolledBack && !recalled && !withdrawn {
                 ghost.barred.insert(ended.target.digest.clone());
             }
         }

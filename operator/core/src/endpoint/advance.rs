@@ -15,6 +15,8 @@ const MISSING_AFTER_LEASES: u32 = 6;
 /// What becomes of a rollout at this look.
 enum Next {
     Supersede(Target),
+    /// Nobody asks for it any more.
+    Withdraw(Reason),
     RollBack(Reason),
     Promote(Reason),
     StepUp,
@@ -34,6 +36,7 @@ impl Look<'_> {
         self.status.rollout = Some(rollout);
         match next {
             Next::Supersede(newer) => self.supersede(&newer),
+            Next::Withdraw(reason) => self.end(RolloutResult::Superseded, reason),
             Next::RollBack(reason) => self.roll_back(reason),
             Next::Promote(reason) => self.promote(reason),
             Next::StepUp => self.next_step("held, with enough requests and no proof of harm"),
@@ -47,6 +50,10 @@ impl Look<'_> {
         let wait = |code: &str, message: String| Next::Wait(Reason::new(code, message));
         if let Some(newer) = self.superseding(rollout) {
             return Next::Supersede(newer);
+        }
+        if let Some(stable) = self.status.stable.as_ref().filter(|stable| self.is_wanted(stable)) {
+            let message = format!("version {} is wanted again, which serves", stable.version);
+            return Next::Withdraw(Reason::new("Withdrawn", message));
         }
         if let Some(reason) = self.unfit(rollout) {
             return Next::RollBack(reason);
@@ -176,8 +183,22 @@ impl Look<'_> {
         self.consider_wanted();
     }
 
+    /// Another policy: the step whose weight users have already, or the one below it.
+    pub(super) fn fit_step(&mut self) {
+        let canary = self.status.route.as_ref().and_then(|route| route.canary.as_ref());
+        let Some((rollout, canary)) = self.status.rollout.as_mut().zip(canary) else { return };
+        if canary.target == rollout.candidate && rollout.weight(self.policy) != canary.weight {
+            let steps = self.policy.steps.as_slice();
+            rollout.step = steps.iter().rposition(|step| step.weight <= canary.weight).unwrap_or(0);
+        }
+    }
+
+    pub(super) fn is_wanted(&self, target: &Target) -> bool {
+        self.observed.wanted.is_some_and(|wanted| wanted.digest == target.digest)
+    }
+
     /// It may not serve, or cannot.
-    fn unfit(&self, rollout: &Rollout) -> Option<Reason> {
+    pub(super) fn unfit(&self, rollout: &Rollout) -> Option<Reason> {
         let digest = &rollout.candidate.digest;
         if let Some(why) = self.observed.unapproved.get(digest).filter(|_| !planted(Bug::UnapprovedServed)) {
             return Some(Reason::new("ApprovalMissing", why.clone()));

@@ -11,6 +11,16 @@ impl Look<'_> {
         let Some(bake) = self.status.bake.take() else {
             return;
         };
+        let back = self.is_ready(&bake.previous);
+        if let Some(reason) = self.unfit(&bake.rollout).filter(|_| back) {
+            return self.revert(bake, reason);
+        }
+        if back && self.is_wanted(&bake.previous) {
+            let message = format!("version {} is wanted again", bake.previous.version);
+            self.status.stable = Some(bake.previous);
+            self.status.rollout = Some(bake.rollout);
+            return self.end(RolloutResult::RolledBack, Reason::new("Withdrawn", message));
+        }
         let verdicts = bake.rollout.evidence.verdicts(self.policy);
         let harmful = harm(&verdicts).filter(|_| !planted(Bug::BakeWithoutHarm));
         if let Some(verdict) = harmful {

@@ -11,6 +11,7 @@ pub(super) fn conditions(
     policy: &EndpointPolicy,
     status: &EndpointStatus,
     reasons: &[Reason],
+    stable_is_ready: bool,
     now: Timestamp,
 ) -> Vec<Condition> {
     let condition =
@@ -18,6 +19,10 @@ pub(super) fn conditions(
     let last = |codes: &[&str]| reasons.iter().rev().find(|reason| codes.contains(&reason.code.as_str())).cloned();
     let mut all = Vec::new();
     match &status.stable {
+        Some(stable) if !stable_is_ready => {
+            let message = format!("no server has version {} loaded: the baseline serves", stable.version);
+            all.push(condition("Ready", false, Reason::new("StableNotLoaded", message)));
+        }
         Some(stable) => {
             all.push(condition("Ready", true, Reason::new("Serving", format!("version {} serves", stable.version))))
         }

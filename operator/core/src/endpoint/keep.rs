@@ -58,11 +58,13 @@ impl Look<'_> {
         });
         let mut kept: BTreeSet<String> = self.needed().into_iter().map(|target| target.digest).collect();
         kept.extend(routed.flatten());
+        let lacks_stable = self.status.stable.as_ref().is_some_and(|stable| !self.is_ready(stable));
         let before = std::mem::take(&mut self.status.leaving);
         for digest in self.observed.ready.iter().filter(|digest| !kept.contains(*digest)) {
             let since = before.get(digest).copied().unwrap_or(generation);
             self.status.leaving.insert(digest.clone(), since);
-            if self.observed.acked >= since || planted(Bug::UnloadedBeforeRouted) {
+            // The last one that can answer stays until stable is there again.
+            if !lacks_stable && self.observed.acked >= since || planted(Bug::UnloadedBeforeRouted) {
                 self.effects.push(EndpointEffect::Unload { digest: digest.clone() });
             }
         }

@@ -88,6 +88,7 @@ impl Look<'_> {
         let previous = to.cloned().or_else(|| self.status.bake.as_ref().map(|bake| bake.previous.clone()));
         match previous.or_else(|| self.last_promoted_before_stable()) {
             Some(to) if self.status.stable.as_ref().is_some_and(|stable| stable.digest == to.digest) => {
+                self.status.returning = None;
                 self.say("NothingToUndo", format!("version {} serves already", to.version));
             }
             Some(to) => self.status.returning = Some(Returning { to, who: who.to_owned(), since: self.now }),
@@ -100,7 +101,7 @@ impl Look<'_> {
         let Some(Returning { to, who, since }) = self.status.returning.take() else {
             return;
         };
-        let limit = self.policy.max_duration;
+        let limit = self.observed.lease * super::wanted::LOADED_WITHIN_LEASES;
         if self.is_ready(&to) && self.lacks(&to, Weight::FULL).is_none() {
             return self.replace_stable(to, Reason::new("Undone", format!("undone by {who}")));
         }

@@ -9,7 +9,7 @@ use crate::policy::frozen;
 use crate::rollout::Rollout;
 
 /// Leases after which a version that is still not loaded is given up: an hour, where a lease is half a minute.
-const LOADED_WITHIN_LEASES: u32 = 120;
+pub(super) const LOADED_WITHIN_LEASES: u32 = 120;
 
 impl Look<'_> {
     pub(super) fn consider_wanted(&mut self) {

@@ -367,7 +367,6 @@ fn argo_rollouts_495_nothing_goes_forward_in_a_freeze() {
 /// all steps. <https://github.com/argoproj/argo-rollouts/issues/22> <https://github.com/openkruise/rollouts/issues/257> Ours
 /// must not promote what nobody asks for any more.
 #[test]
-#[ignore = "a reference that goes back to stable is not heard while a rollout runs: it is promoted all the same"]
 fn argo_rollouts_22_a_manifest_that_goes_back_to_stable_ends_the_canary() {
     let mut shop = Shop::rolling();
     shop.until_weight(25.0);
@@ -385,7 +384,6 @@ fn argo_rollouts_22_a_manifest_that_goes_back_to_stable_ends_the_canary() {
 /// The manifest went back to the version before, shortly after the promotion; the way back took all steps of a canary.
 /// <https://github.com/argoproj/argo-rollouts/issues/574> Ours has it loaded for the length of the bake, so it must be at once.
 #[test]
-#[ignore = "a reference that goes back to the version before waits for the end of the bake, and then for all steps"]
 fn argo_rollouts_574_a_manifest_that_goes_back_within_the_bake_is_obeyed_at_once() {
     let mut shop = Shop::baking();
     let since = shop.now;

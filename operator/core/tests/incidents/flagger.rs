@@ -29,7 +29,6 @@ fn flagger_1898_a_promotion_starts_and_stops_nothing() {
 /// The other half: where to go back to has no servers at that moment. <https://github.com/fluxcd/flagger/issues/1898> Ours
 /// must not delete the only version that is loaded before the other one answers.
 #[test]
-#[ignore = "what was taken back is unloaded although stable, to which everybody returns, is not loaded"]
 fn flagger_1898_the_last_loaded_version_stays_until_stable_is_loaded_again() {
     let mut shop = Shop::baking();
     shop.never_loads(1);
@@ -43,7 +42,6 @@ fn flagger_1898_the_last_loaded_version_stays_until_stable_is_loaded_again() {
 /// And the promoted version itself: after the promotion it cannot be loaded again. <https://github.com/fluxcd/flagger/issues/1898>
 /// Ours has the former one loaded for the length of the bake, so users must get that and not popularity.
 #[test]
-#[ignore = "a version that cannot be loaded again is taken back in its canary, and not in its bake"]
 fn flagger_1898_a_promoted_version_that_cannot_be_loaded_again_gives_way() {
     let mut shop = Shop::baking();
     shop.lose(2);
@@ -87,7 +85,6 @@ fn flagger_1588_a_newer_version_gets_out_of_every_state() {
 /// <https://github.com/fluxcd/flagger/issues/1588> It must not keep the next version away for as long as a rollout may take, and
 /// a person must be able to call it off.
 #[test]
-#[ignore = "an undo that waits for its version blocks all else for maxDuration, and neither abort nor another undo ends it"]
 fn flagger_1588_a_way_back_that_never_loads_does_not_wedge_the_endpoint() {
     for called_off_by in [RolloutRequest::Abort, RolloutRequest::Undo { to: Some(target(1)) }] {
         let mut shop = Shop::serving();

@@ -171,7 +171,6 @@ fn mlflow_2169_an_approval_that_is_taken_back_ends_the_canary() {
 /// The same after the promotion, while the former version is kept. <https://github.com/mlflow/mlflow/issues/2169> What may not
 /// serve must not serve everybody when there is a version that may.
 #[test]
-#[ignore = "an approval that is taken back is heard in the canary, and not in the bake"]
 fn mlflow_2169_an_approval_that_is_taken_back_ends_the_bake() {
     let mut shop = Shop::baking();
     shop.unapproved.insert(target(2).digest, "eve rejected it".to_owned());
@@ -183,7 +182,6 @@ fn mlflow_2169_an_approval_that_is_taken_back_ends_the_bake() {
 /// an alias must follow it back: the promoting endpoint of ours reverts, `champion` goes back, and another endpoint is in the
 /// middle of its canary, or its bake, of the version that was found harmful.
 #[test]
-#[ignore = "an endpoint that follows champion goes on with a version that the promoting endpoint has reverted"]
 fn mlflow_10336_an_endpoint_that_follows_the_alias_follows_it_back() {
     for mut shop in [Shop::rolling(), Shop::baking()] {
         shop.policy.promotes = false;

@@ -50,6 +50,7 @@ fn policy() -> EndpointPolicy {
         holdback: Weight::ZERO,
         slow_over: Duration::from_millis(50),
         deadline: Duration::from_millis(250),
+        scaling: None,
     }
 }
 
@@ -192,6 +193,7 @@ impl Shop {
             unapproved: &self.unapproved,
             champion: self.champion,
             acked: self.acked(),
+            servers: None,
             requests,
             serve_baseline: false,
             lease: LEASE,
@@ -211,6 +213,7 @@ impl Shop {
 
     fn carry_out(&mut self, effect: EndpointEffect) {
         match &effect {
+            EndpointEffect::Scale { .. } => {}
             EndpointEffect::Load { target } => {
                 if !self.unloadable.contains(&target.digest) {
                     self.ready.insert(target.digest.clone());
