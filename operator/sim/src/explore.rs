@@ -438,7 +438,7 @@ fn carry_out(state: &mut State, event: Event, plan: Plan<EndpointEffect, Endpoin
                     Event::StableLost => target.version == 1,
                     _ => false,
                 };
-                if !lost && !(state.broken && target.version == 2) {
+                if !(lost || state.broken && target.version == 2) {
                     state.ready.insert(target.digest.clone());
                 }
             }

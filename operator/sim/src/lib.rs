@@ -4,6 +4,7 @@
 //! it, and a tape that broke a promise is shortened and can be played again.
 #![forbid(unsafe_code)]
 
+pub mod backtest;
 mod bucket;
 mod controller;
 mod drawn;
