@@ -228,7 +228,8 @@ fn wilson(hits: usize, of: usize) -> (f64, f64, f64) {
     let (p, n, z2) = (hits as f64 / of as f64, of as f64, Z * Z);
     let (centre, half) = (p + z2 / (2.0 * n), Z * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt());
     let scale = 1.0 + z2 / n;
-    (p, ((centre - half) / scale).max(0.0), ((centre + half) / scale).min(1.0))
+    // Rounding must not put the share outside.
+    (p, ((centre - half) / scale).clamp(0.0, p), ((centre + half) / scale).clamp(p, 1.0))
 }
 
 fn typical(outcomes: Vec<Outcome>) -> Option<Outcome> {

@@ -120,8 +120,15 @@ impl Record {
                 sums.entry(segment).or_insert_with(|| Counts { segment, ..Counts::default() }).merge(counts);
             }
         }
-        let mut segments = vec![String::new(); self.segments.len()];
-        self.segments.into_iter().for_each(|(name, at)| segments[at] = name);
+        // By name, so that a record is the same in whatever order its windows came.
+        let (segments, numbers): (Vec<String>, Vec<usize>) = self.segments.into_iter().unzip();
+        for (_, sums) in &mut grid {
+            let by_name = numbers.iter().enumerate().filter_map(|(name, number)| {
+                let counts = sums.remove(number)?;
+                Some((name, Counts { segment: name, ..counts }))
+            });
+            *sums = by_name.collect::<Vec<_>>().into_iter().collect();
+        }
         let rates = Rates::of(grid.iter().flat_map(|(_, sums)| sums.values()), segments.len(), self.limits.len());
         let periods = grid.into_iter().map(|(heard, sums)| Period {
             heard,
