@@ -39,9 +39,8 @@ fn section(policies: &[PolicyReport], at: usize) -> String {
         policies.iter().filter_map(|policy| Some((policy, policy.cases.get(at)?))).collect();
     let Some((_, first)) = named.first() else { return String::new() };
     let is_good = first.harm.is_none();
-    let title = if is_good { "good candidate".to_owned() } else { first.harm.to_string() };
-    let header: Vec<&str> =
-        [title.as_str()].into_iter().chain(named.iter().map(|(policy, _)| policy.name.as_str())).collect();
+    let title = if is_good { "a good candidate".to_owned() } else { format!("a candidate with {}", first.harm) };
+    let header: Vec<&str> = [""].into_iter().chain(named.iter().map(|(policy, _)| policy.name.as_str())).collect();
     let declared = named.iter().map(|(policy, _)| format!("{:.0}", policy.false_alarm_rate * 1_000.0));
     let declared: Vec<String> = ["  declared, at most".to_owned()].into_iter().chain(declared).collect();
     let mut rows: Vec<Vec<String>> = Vec::new();
@@ -51,7 +50,7 @@ fn section(policies: &[PolicyReport], at: usize) -> String {
             rows.push(declared.clone());
         }
     }
-    table(&header, rows)
+    format!("{title}\n{}", table(&header, rows))
 }
 
 fn good() -> &'static [Row<'static>] {
