@@ -179,7 +179,8 @@ impl<'a> Stage<'a> {
 
     fn note_weight(&mut self, now: Timestamp) {
         let canary = self.status.route.as_ref().and_then(|route| route.canary.as_ref());
-        let is_promoted = self.status.stable.as_ref().is_some_and(|stable| stable.version == 2);
+        // The candidate is what is wanted all along.
+        let is_promoted = self.status.stable == self.inputs.wanted;
         let weight = match canary {
             Some(canary) => canary.weight.percent(),
             None if is_promoted => 100.0,
