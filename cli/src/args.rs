@@ -1,5 +1,6 @@
 //! The command line. Help texts teach: each says what happens, what is written, and gives an example.
 
+mod backtest;
 mod registry;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use clap_complete::Shell;
 
 use crate::output::Output;
 
+pub use backtest::Backtest;
 pub use registry::{
     ActorArgument, AliasName, AuthorArgument, ModelName, Registry, RegistryArgument, StoreArgument, StoreOption,
     VersionName, options_of,
@@ -53,6 +55,12 @@ pub enum Command {
     /// Each invoice of a known customer is a visit: recommend 20 items, then feed back what was bought. Four policies are
     /// scored side by side on the same visits: frozen, monthly, calendar and managed (the manifests' own loop).
     Replay(Replay),
+    /// Tell what a rollout policy would have done on recorded windows, before it is applied
+    ///
+    /// Plays many rollouts through the very decisions that `fairway up` takes, on the windows that an endpoint has left in
+    /// its bucket: of a good candidate, and of bad ones with the harm of --inject. Says how often good ones would have been
+    /// taken back, how soon bad ones, and how many users would have met them. Reads the bucket and writes nothing to it.
+    Backtest(Box<Backtest>),
     /// Show what a running or stopped `fairway up` serves, and why
     Status(Place),
     /// Keep versions of models: look, push, pull, move aliases, approve, sign, delete, export

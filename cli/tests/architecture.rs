@@ -28,6 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fairway-server",
             "fairway-core",
             "fairway-api",
+            "fairway-sim",
             "fairway-simulator",
         ],
     ),

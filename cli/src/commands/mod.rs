@@ -1,5 +1,6 @@
 //! The commands. Each reads its arguments, does one thing, prints one result.
 
+mod backtest;
 mod bundle;
 mod init;
 pub mod registry;
@@ -29,6 +30,7 @@ pub async fn run(arguments: Arguments) -> Result<Code> {
         Command::Up(up) => up::run(up).await,
         Command::Run(run) => run::run(run).await,
         Command::Replay(replay) => replay::run(replay).await,
+        Command::Backtest(backtest) => backtest::run(*backtest).await,
         Command::Status(status) => status::run(status).await,
         Command::Registry(registry) => registry::run(*registry).await,
         Command::Bundle(bundle) => bundle::run(&bundle),

@@ -24,11 +24,7 @@ struct Checked {
 /// # Errors
 /// All that is wrong, in one message.
 pub fn run(validate: &Validate) -> Result<Code> {
-    let mut variables = variables(&validate.variables)?;
-    // A check needs no real folder or file.
-    variables.entry("state".to_owned()).or_insert_with(|| "/state".to_owned());
-    variables.entry("data".to_owned()).or_insert_with(|| "/data.parquet".to_owned());
-    let manifests = load_quietly(&validate.path, &variables)?;
+    let manifests = load_offline(&validate.path, &validate.variables)?;
     let checked = Checked {
         models: manifests.models.keys().map(ToString::to_string).collect(),
         endpoints: manifests.endpoints.keys().map(ToString::to_string).collect(),
@@ -59,6 +55,17 @@ pub fn load(path: &Path, variables: &BTreeMap<String, String>) -> Result<Manifes
         eprintln!("{warning}");
     }
     Ok(manifests)
+}
+
+/// Loads manifests that nothing will be run from: a check needs no real folder or file. Prints nothing.
+///
+/// # Errors
+/// All that is wrong, in one message.
+pub(super) fn load_offline(path: &Path, pairs: &[String]) -> Result<Manifests> {
+    let mut variables = variables(pairs)?;
+    variables.entry("state".to_owned()).or_insert_with(|| "/state".to_owned());
+    variables.entry("data".to_owned()).or_insert_with(|| "/data.parquet".to_owned());
+    load_quietly(path, &variables)
 }
 
 fn load_quietly(path: &Path, variables: &BTreeMap<String, String>) -> Result<Manifests> {

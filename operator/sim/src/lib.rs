@@ -2,8 +2,11 @@
 //! one ([`run`]) with a bucket that answers wrongly, servers that crash, routers that are cut off, two controllers at once
 //! that are killed between any two effects, a clock that jumps, and people. A schedule is a tape of choices: a seed fills
 //! it, and a tape that broke a promise is shortened and can be played again.
+//!
+//! And the decisions on what was recorded: [`backtest`], which is no test but what `fairway backtest` shows.
 #![forbid(unsafe_code)]
 
+pub mod backtest;
 mod bucket;
 mod controller;
 mod drawn;

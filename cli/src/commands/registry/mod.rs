@@ -6,7 +6,7 @@ pub mod copy;
 pub mod diff;
 mod enter;
 pub mod export;
-mod find;
+pub(super) mod find;
 pub mod gc;
 pub mod history;
 pub mod import;
