@@ -335,7 +335,7 @@ impl Look<'_> {
                 rollout.absorb(window, self.now);
             }
             if let Some(bake) = &mut self.status.bake {
-                bake.rollout.absorb(window, self.now);
+                bake.absorb(window, self.now);
             }
         }
         while self.status.heard.len() > ROUTERS_MAX {

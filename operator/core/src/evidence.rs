@@ -245,6 +245,12 @@ impl Evidence {
         self.rate(self.errors.as_ref())
     }
 
+    /// Requests and errors of both sides together, if there is a gate on errors.
+    pub fn errors_of_both(&self) -> Option<(u64, u64)> {
+        let errors = self.errors.as_ref()?;
+        Some((self.canary_requests + self.stable_requests, errors.bad[0] + errors.bad[1]))
+    }
+
     /// Slow answers per request, both sides together.
     pub fn slow_rate(&self) -> f64 {
         self.rate(self.slow.as_ref())
@@ -288,7 +294,7 @@ impl Evidence {
 }
 
 /// The part of the rollout's false-alarm rate that each gate may use.
-fn alpha(policy: &EndpointPolicy) -> f64 {
+pub(crate) fn alpha(policy: &EndpointPolicy) -> f64 {
     policy.false_alarm_rate.get() / policy.gates.len().max(1) as f64
 }
 

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod afterwards;
 pub mod approvals;
 pub mod endpoint;
 pub mod escalation;

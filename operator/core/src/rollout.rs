@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
-use fairway_wire::{Target, Weight, Window};
+use fairway_wire::{Target, Track, Weight, Window};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::{Eligible, Evidence, Outcome, Verdict};
+use crate::afterwards::Afterwards;
+use crate::evidence::{Eligible, Evidence, Outcome, Verdict, alpha};
 use crate::plan::{elapsed, spell};
 use crate::planted::{Bug, planted};
-use crate::policy::{EndpointPolicy, Step};
+use crate::policy::{EndpointPolicy, RolloutGate, Step};
 
 /// A candidate on trial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,6 +64,41 @@ pub struct Bake {
     pub since: Timestamp,
     /// The rollout's evidence; reward of its exposures goes on maturing.
     pub rollout: Rollout,
+    /// Errors since, where there is a gate on errors.
+    #[serde(default)]
+    pub afterwards: Option<Afterwards>,
+}
+
+impl Bake {
+    /// Begins now.
+    pub fn new(previous: Target, rollout: Rollout, policy: &EndpointPolicy, now: Timestamp) -> Self {
+        let tolerance = policy.gates.iter().find_map(|gate| match gate {
+            RolloutGate::Errors { tolerance } => Some(*tolerance),
+            _ => None,
+        });
+        let before = rollout.evidence.errors_of_both();
+        let afterwards =
+            tolerance.zip(before).map(|(tolerance, (requests, bad))| Afterwards::new(requests, bad, tolerance));
+        Self { previous, since: now, rollout, afterwards }
+    }
+
+    /// Adds a closed window: matured rewards of the rollout, and what the promoted version answers now.
+    pub fn absorb(&mut self, window: &Window, now: Timestamp) {
+        self.rollout.absorb(window, now);
+        let Some(afterwards) = &mut self.afterwards else { return };
+        for (key, arm) in &window.arms {
+            if key.track == Track::Stable && key.digest == self.rollout.candidate.digest {
+                afterwards.look(arm.requests, arm.errors_total(), &arm.errors_by_cell);
+            }
+        }
+    }
+
+    /// What proves that the promotion does harm.
+    pub fn harm(&self, policy: &EndpointPolicy) -> Option<String> {
+        let verdicts = self.rollout.evidence.verdicts(policy);
+        let by_verdict = harm(&verdicts).map(|verdict| verdict.message.clone());
+        by_verdict.or_else(|| self.afterwards.as_ref()?.harm(alpha(policy)))
+    }
 }
 
 /// Why a step may not go on yet.

@@ -233,7 +233,7 @@ impl Look<'_> {
         };
         self.end(RolloutResult::Promoted, reason);
         self.status.stable = Some(rollout.candidate.clone());
-        self.status.bake = Some(Bake { previous, since: self.now, rollout });
+        self.status.bake = Some(Bake::new(previous, rollout, self.policy, self.now));
     }
 }
 

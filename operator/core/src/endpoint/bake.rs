@@ -3,7 +3,7 @@
 use super::{Look, RolloutResult};
 use crate::plan::{Reason, elapsed, spell};
 use crate::planted::{Bug, planted};
-use crate::rollout::{Bake, harm};
+use crate::rollout::Bake;
 
 impl Look<'_> {
     /// Reward goes on maturing after the promotion; harm that it proves reverts.
@@ -21,10 +21,8 @@ impl Look<'_> {
             self.status.rollout = Some(bake.rollout);
             return self.end(RolloutResult::RolledBack, Reason::new("Withdrawn", message));
         }
-        let verdicts = bake.rollout.evidence.verdicts(self.policy);
-        let harmful = harm(&verdicts).filter(|_| !planted(Bug::BakeWithoutHarm));
-        if let Some(verdict) = harmful {
-            return self.revert(bake, Reason::new("HarmfulInBake", verdict.message.clone()));
+        if let Some(why) = bake.harm(self.policy).filter(|_| !planted(Bug::BakeWithoutHarm)) {
+            return self.revert(bake, Reason::new("HarmfulInBake", why));
         }
         let until = bake.since + self.policy.bake.max(self.policy.reward_within);
         // A bake that nobody watches proves nothing; but it does not last for ever either (I12).

@@ -320,7 +320,6 @@ fn argo_rollouts_1994_reward_lost_after_the_promotion_takes_it_back() {
 /// The same thread, for errors: a version that begins to fail under everybody's load.
 /// <https://github.com/argoproj/argo-rollouts/issues/1994> Ours must take the promotion back while the former version is kept.
 #[test]
-#[ignore = "a documented limit: after the promotion errors are compared with nothing"]
 fn argo_rollouts_1994_errors_that_begin_after_the_promotion_take_it_back() {
     let mut shop = Shop::baking();
     shop.errors(2, 0.5);
