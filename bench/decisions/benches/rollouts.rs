@@ -1,0 +1,201 @@
+//! Fairway's rollouts beside those of Argo Rollouts, Flagger and Kayenta on the same traffic: false rollbacks of good
+//! candidates, and who meets harmful ones.
+
+use std::time::Instant;
+
+use fairway_bench_decisions::exposure::Cost;
+use fairway_bench_decisions::plan::Plan;
+use fairway_bench_decisions::report::{bar, harm_row, mean, median, per_thousand, print_table, rolled_back, users};
+use fairway_bench_decisions::table::{Split, Table};
+use fairway_bench_decisions::traffic::{Crowd, ERRORS, GOALS, GOOD, HARMS, Harm, REWARD, Traffic, USERS};
+use fairway_bench_decisions::tuning::{FALSE, Setting, Tuned, tune};
+use fairway_bench_decisions::{fairway, measures, setting, threads};
+use fairway_core::policy::EndpointPolicy;
+
+const HELP: &str = "FAIRWAY_BENCH_ROLLOUTS  rollouts of a good candidate (1,000); each harm has a quarter of them
+FAIRWAY_BENCH_TUNING    rollouts of a good candidate on which the peers are tuned (600); each harm has a tenth
+FAIRWAY_BENCH_HOLD      minutes of each of the three steps (240)";
+
+/// Users exposed by the best peer, over those exposed by Fairway.
+const BAR: f64 = 3.0;
+/// A tolerance that no canary exceeds.
+const NEVER: f64 = 1e6;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    if !measures(HELP) {
+        return Ok(());
+    }
+    let begun = Instant::now();
+    let plan = Plan::from_environment();
+    let (good, tuning) = (setting("FAIRWAY_BENCH_ROLLOUTS", 1_000), setting("FAIRWAY_BENCH_TUNING", 600));
+    println!(
+        "{USERS} users, 200,000 requests a day by the hour, errors {:.0} %, reward {REWARD}; steps 5, 25, 50 % of {} minutes; \
+         {good} rollouts of a good candidate, {} of each harm; peers tuned on {tuning} and {} of three harms each",
+        100.0 * ERRORS,
+        plan.hold,
+        good.div_ceil(4),
+        tuning.div_ceil(10),
+    );
+    for crowd in [Crowd::Clumped, Crowd::Even] {
+        Comparison::new(plan, crowd, tuning as usize)?.print(good as usize);
+        println!("\n{:.0} s so far", begun.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
+
+/// A peer in the comparison.
+struct Peer {
+    label: String,
+    split: Split,
+    setting: Setting,
+}
+
+struct Comparison {
+    plan: Plan,
+    crowd: Crowd,
+    policy: EndpointPolicy,
+    without_errors: EndpointPolicy,
+    peers: Vec<Peer>,
+    /// The number of peers that are as documented.
+    examples: usize,
+    /// Tuned for one harm alone: by harm of the bar.
+    alone: Vec<Vec<Peer>>,
+}
+
+/// What each method made of many rollouts of one candidate.
+struct Found {
+    /// Fairway, with the proposal for clumps, then the peers.
+    costs: Vec<Vec<Cost>>,
+    alone: Vec<Vec<Cost>>,
+    design_effect: f64,
+    why: Vec<String>,
+}
+
+impl Comparison {
+    fn new(plan: Plan, crowd: Crowd, tuning: usize) -> Result<Self, Box<dyn std::error::Error>> {
+        let name = if crowd == Crowd::Clumped { "Errors and rewards clump by user" } else { "Every request alike" };
+        println!("\n## {name}\n\nTuned:\n");
+        let example = |setting: Setting| Peer {
+            label: format!("{}, example", setting.tool()),
+            split: Split::Requests,
+            setting,
+        };
+        let mut peers: Vec<Peer> = Setting::examples().into_iter().map(example).collect();
+        let examples = peers.len();
+        let mut alone: Vec<Vec<Peer>> = GOALS.iter().map(|_| Vec::new()).collect();
+        for (split, by) in [(Split::Requests, "split by request"), (Split::Users, "split by user")] {
+            let Tuned { together, alone: best, tried } = tune(plan, crowd, split, tuning, tuning.div_ceil(10));
+            println!("- {by}, the best of {tried} settings and of all their limits:");
+            let label = |setting: &Setting| format!("{}, tuned, {by}", setting.tool());
+            let peer = |setting: Setting| Peer { label: label(&setting), split, setting };
+            together.iter().for_each(|setting| println!("  - {}: {}", setting.tool(), setting.name()));
+            peers.extend(together.into_iter().map(peer));
+            alone.iter_mut().zip(best).for_each(|(peers, best)| peers.extend(best.into_iter().map(peer)));
+        }
+        let policy = |errors| fairway::policy(plan, errors);
+        let (policy, without_errors) = (policy(fairway::ERRORS)?, policy(NEVER)?);
+        Ok(Self { plan, crowd, policy, without_errors, peers, examples, alone })
+    }
+
+    /// All methods on the same rollouts of one candidate.
+    fn run(&self, harm: Harm, first_seed: u64, count: usize, alone: &[Peer]) -> Found {
+        let rollouts = threads::each(count, |nth| {
+            let traffic = Traffic::new(self.plan, self.crowd, harm, first_seed + nth as u64);
+            let (by_user, by_request) =
+                (Table::new(&traffic, Split::Users), Table::new(&traffic, Split::Requests));
+            let table = |split| if split == Split::Users { &by_user } else { &by_request };
+            let ours = fairway::follow(&self.policy, &traffic, None);
+            let proposed = fairway::follow(&self.without_errors, &traffic, Some(fairway::ERRORS));
+            let cost = |ended: &fairway_bench_decisions::exposure::Ended, split| {
+                ended.cost(self.plan, &traffic, table(split), split)
+            };
+            let peer = |peer: &Peer| cost(&peer.setting.run(self.plan, table(peer.split)), peer.split);
+            let mut costs = vec![cost(&ours.ended, Split::Users), cost(&proposed.ended, Split::Users)];
+            costs.extend(self.peers.iter().map(peer));
+            (costs, alone.iter().map(peer).collect::<Vec<_>>(), proposed.design_effect, ours.why)
+        });
+        let column = |nth: usize| rollouts.iter().map(|rollout| rollout.0[nth]).collect();
+        let alone_column = |nth: usize| rollouts.iter().map(|rollout| rollout.1[nth]).collect();
+        Found {
+            costs: (0..self.peers.len() + 2).map(column).collect(),
+            alone: (0..alone.len()).map(alone_column).collect(),
+            design_effect: median(rollouts.iter().map(|rollout| rollout.2)),
+            why: rollouts.into_iter().map(|rollout| rollout.3).collect(),
+        }
+    }
+
+    fn labels(&self) -> impl Iterator<Item = &str> {
+        let ours = ["Fairway", "Fairway, clumps counted once (proposal)"];
+        ours.into_iter().chain(self.peers.iter().map(|peer| peer.label.as_str()))
+    }
+
+    fn print(&self, good: usize) {
+        let found = self.run(GOOD, 0, good, &[]);
+        let rows = self.labels().zip(&found.costs).map(|(label, costs)| {
+            let back = mean(costs.iter().map(|cost| f64::from(u8::from(cost.in_bake))));
+            vec![label.to_owned(), per_thousand(costs), format!("{:.0}", 1_000.0 * back)]
+        });
+        let title = format!("A good candidate, {good} rollouts");
+        let header = ["method", "false rollbacks per 1,000 (95 %)", "of which after the promotion"];
+        print_table(&title, &header, &rows.collect::<Vec<_>>());
+        let by = |gate: &str| found.why.iter().filter(|why| *why == gate).count();
+        println!(
+            "\nFairway's false rollbacks: {} by errors, {} by reward. Design effect of errors at the end: {:.2} (median).",
+            by("errors"),
+            by("reward"),
+            found.design_effect
+        );
+        let mut harms = Vec::new();
+        for (nth, harm) in HARMS.into_iter().enumerate() {
+            let goal = GOALS.iter().position(|goal| *goal == nth);
+            let alone = goal.map_or(&[][..], |goal| &self.alone[goal]);
+            let harmed = self.run(harm, 100_000 * (1 + nth as u64), good.div_ceil(4), alone);
+            let rows = self.labels().zip(&harmed.costs).map(|(label, costs)| {
+                let mut row = vec![label.to_owned()];
+                row.extend(harm_row(costs));
+                row
+            });
+            let title = format!("{}, {} rollouts", harm.name, good.div_ceil(4));
+            let header =
+                ["method", "rolled back", "users exposed, mean", "median", "time until then, median", "errors served"];
+            print_table(&title, &header, &rows.collect::<Vec<_>>());
+            harms.push(harmed);
+        }
+        self.bars(&found, &harms);
+    }
+
+    fn bars(&self, good: &Found, harms: &[Found]) {
+        println!("\nBars:\n");
+        for (nth, label) in ["Fairway", "Fairway, clumps counted once (proposal)"].into_iter().enumerate() {
+            let rate = rolled_back(&good.costs[nth]);
+            bar(&format!("{label}: at most 5 % false rollbacks: {:.1} %", 100.0 * rate), rate <= FALSE);
+            for (goal, harm) in GOALS.into_iter().enumerate() {
+                let ours = users(&harms[harm].costs[nth]);
+                for (split, by) in [(Split::Requests, "as published, split by request"), (Split::Users, "lent our split by user")] {
+                    let tuned = self.peers.iter().zip(&harms[harm].costs[2..]).skip(self.examples);
+                    let (best, peer) = best(tuned, split);
+                    let (alone, _) = best_alone(&self.alone[goal], &harms[harm].alone, split);
+                    let what = format!(
+                        "{label}: {}: {ours:.0} users; best tuned peer {by}: {best:.0} ({peer}), {:.2} times; tuned for this \
+                         harm alone {alone:.0}, {:.2} times; bar {BAR:.0}",
+                        HARMS[harm].name,
+                        best / ours,
+                        alone / ours
+                    );
+                    bar(&what, best >= BAR * ours);
+                }
+            }
+        }
+    }
+}
+
+/// The fewest users that a peer with this split exposed, and which peer that was.
+fn best<'a>(peers: impl Iterator<Item = (&'a Peer, &'a Vec<Cost>)>, split: Split) -> (f64, &'a str) {
+    let of_split = peers.filter(|(peer, _)| peer.split == split);
+    let all = of_split.map(|(peer, costs)| (users(costs), peer.setting.tool()));
+    all.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((f64::NAN, "none"))
+}
+
+fn best_alone<'a>(peers: &'a [Peer], costs: &'a [Vec<Cost>], split: Split) -> (f64, &'a str) {
+    best(peers.iter().zip(costs), split)
+}
