@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use fairway_bench_decisions::exposure::Cost;
 use fairway_bench_decisions::plan::Plan;
-use fairway_bench_decisions::report::{bar, harm_row, mean, median, per_thousand, print_table, rolled_back, users};
+use fairway_bench_decisions::report::{self, bar, harm_row, mean, median, per_thousand, print_table, rolled_back, users};
 use fairway_bench_decisions::table::{Split, Table};
 use fairway_bench_decisions::traffic::{Crowd, ERRORS, GOALS, GOOD, HARMS, Harm, REWARD, Traffic, USERS};
 use fairway_bench_decisions::tuning::{FALSE, Setting, Tuned, tune};
@@ -36,10 +36,55 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         good.div_ceil(4),
         tuning.div_ceil(10),
     );
+    clumps(plan, good as usize)?;
     for crowd in [Crowd::Clumped, Crowd::Even] {
         Comparison::new(plan, crowd, tuning as usize)?.print(good as usize);
         println!("\n{:.0} s so far", begun.elapsed().as_secs_f64());
     }
+    Ok(())
+}
+
+/// Fairway's false rollbacks, the more the errors clump.
+fn clumps(plan: Plan, good: usize) -> Result<(), Box<dyn std::error::Error>> {
+    let crowds = [
+        ("every request alike", Crowd::Even),
+        ("4 % of the users have half of the errors", Crowd::Clumped),
+        ("1 % of the users have 80 % of the errors", Crowd::Broken),
+    ];
+    let mut rows = Vec::new();
+    for tolerance in [fairway::ERRORS, 0.0] {
+        let (policy, without_errors) = (fairway::policy(plan, tolerance)?, fairway::policy(plan, NEVER)?);
+        for (name, crowd) in crowds {
+            let found = threads::each(good, |nth| {
+                let traffic = Traffic::new(plan, crowd, GOOD, 10_000_000 + nth as u64);
+                let ours = fairway::follow(&policy, &traffic, None);
+                let proposed = fairway::follow(&without_errors, &traffic, Some(tolerance));
+                (ours, proposed)
+            });
+            let by = |gate: &str| found.iter().filter(|(ours, _)| ours.why == gate).count();
+            let back = |is: &dyn Fn(&(fairway::Followed, fairway::Followed)) -> bool| {
+                report::share_per_thousand(found.iter().filter(|pair| is(pair)).count(), good)
+            };
+            rows.push(vec![
+                name.to_owned(),
+                format!("{:.0} %", 100.0 * tolerance),
+                format!("{:.2}", median(found.iter().map(|(_, proposed)| proposed.design_effect))),
+                back(&|(ours, _)| ours.ended.rolled_back.is_some()),
+                format!("{} / {}", by("errors"), by("reward")),
+                back(&|(_, proposed)| proposed.ended.rolled_back.is_some()),
+            ]);
+        }
+    }
+    let title = format!("Fairway, a good candidate, {good} rollouts: false rollbacks per 1,000 (95 %); declared: 50");
+    let header = [
+        "errors",
+        "tolerance of errors",
+        "design effect, median",
+        "as it is",
+        "rollouts ended by errors / reward",
+        "clumps counted once (proposal)",
+    ];
+    print_table(&title, &header, &rows);
     Ok(())
 }
 
@@ -132,11 +177,26 @@ impl Comparison {
     fn print(&self, good: usize) {
         let found = self.run(GOOD, 0, good, &[]);
         let rows = self.labels().zip(&found.costs).map(|(label, costs)| {
-            let back = mean(costs.iter().map(|cost| f64::from(u8::from(cost.in_bake))));
-            vec![label.to_owned(), per_thousand(costs), format!("{:.0}", 1_000.0 * back)]
+            let per_thousand_of = |is: fn(&Cost) -> bool| {
+                format!("{:.0}", 1_000.0 * mean(costs.iter().map(|cost| f64::from(u8::from(is(cost))))))
+            };
+            let hours = median(costs.iter().filter_map(|cost| cost.promoted).map(|minutes| minutes as f64 / 60.0));
+            vec![
+                label.to_owned(),
+                per_thousand(costs),
+                per_thousand_of(|cost| cost.in_bake),
+                per_thousand_of(|cost| !cost.rolled_back && cost.promoted.is_none()),
+                format!("{hours:.1} h"),
+            ]
         });
         let title = format!("A good candidate, {good} rollouts");
-        let header = ["method", "false rollbacks per 1,000 (95 %)", "of which after the promotion"];
+        let header = [
+            "method",
+            "false rollbacks per 1,000 (95 %)",
+            "of which after the promotion",
+            "neither promoted nor rolled back",
+            "promoted after, median",
+        ];
         print_table(&title, &header, &rows.collect::<Vec<_>>());
         let by = |gate: &str| found.why.iter().filter(|why| *why == gate).count();
         println!(

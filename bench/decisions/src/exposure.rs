@@ -29,6 +29,8 @@ pub struct Cost {
     pub in_bake: bool,
     /// Minutes until it was.
     pub minutes: Option<usize>,
+    /// Minutes until its promotion.
+    pub promoted: Option<usize>,
     /// Different users who were answered by the candidate, or should have been.
     pub users: u32,
     /// Errors of the candidate.
@@ -38,7 +40,7 @@ pub struct Cost {
 impl Ended {
     /// What counts ends here.
     fn until(&self, plan: Plan) -> usize {
-        let promoted = self.promoted.unwrap_or(0).max(plan.end());
+        let promoted = self.promoted.unwrap_or(plan.horizon()).max(plan.end());
         self.rolled_back.unwrap_or(usize::MAX).min(promoted).min(plan.horizon())
     }
 
@@ -49,6 +51,7 @@ impl Ended {
             rolled_back: self.rolled_back.is_some(),
             in_bake: self.in_bake,
             minutes: self.rolled_back,
+            promoted: self.promoted,
             users: self.users(plan, traffic, split),
             bad: table.between(&self.schedule, 0, until).canary.errors,
         }

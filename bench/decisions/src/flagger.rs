@@ -51,7 +51,7 @@ pub fn grid(plan: Plan) -> Vec<Analysis> {
 }
 
 impl Analysis {
-    /// How a rollout goes, and how many checks failed. With no `threshold` it only counts.
+    /// How a rollout goes, and how many checks failed. One that is still halted when the traffic ends has no end. With no `threshold` it only counts.
     pub fn run(&self, plan: Plan, table: &Table, threshold: Option<u16>) -> (Ended, u16) {
         let mut schedule = Schedule::default();
         schedule.set(0, self.weights[0]);
@@ -75,8 +75,6 @@ impl Analysis {
             }
             at += self.interval;
         }
-        // A rollout that is still halted when the traffic ends counts up to there.
-        ended.promoted = ended.promoted.or(ended.rolled_back.is_none().then_some(plan.horizon()));
         ended.schedule = schedule;
         (ended, failed)
     }

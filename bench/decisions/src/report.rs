@@ -28,8 +28,13 @@ pub fn mean(values: impl Iterator<Item = f64>) -> f64 {
 
 /// Rollbacks of a good candidate per 1,000 rollouts, with Wilson's 95 % interval.
 pub fn per_thousand(costs: &[Cost]) -> String {
-    let (n, z) = (costs.len().max(1) as f64, 1.96_f64);
-    let p = costs.iter().filter(|cost| cost.rolled_back).count() as f64 / n;
+    share_per_thousand(costs.iter().filter(|cost| cost.rolled_back).count(), costs.len())
+}
+
+/// So many of all, per 1,000, with Wilson's 95 % interval.
+pub fn share_per_thousand(count: usize, all: usize) -> String {
+    let (n, z) = (all.max(1) as f64, 1.96_f64);
+    let p = count as f64 / n;
     let centre = p + z * z / (2.0 * n);
     let half = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
     let end = |value: f64| 1_000.0 * (value / (1.0 + z * z / n)).clamp(0.0, 1.0);

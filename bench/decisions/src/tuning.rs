@@ -1,5 +1,5 @@
 //! The peers at their best: each rule's settings are tried on traffic of their own, those that roll back more than 5 % of
-//! good candidates are dropped, and of the others the one that exposes fewest users to the harms of the bar is taken.
+//! good candidates, or halt them for hours, are dropped, and of the others the one that exposes fewest users to the harms of the bar is taken.
 //!
 //! For each interval, window and threshold the limit (`failureLimit`, `threshold`) is the least that keeps 5 %: a greater
 //! one would only be later. Argo's metrics fail one by one, so the 5 % are shared out between errors and reward in every
@@ -24,6 +24,8 @@ const SHARES: [f64; 8] = [0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0];
 const ALONE: usize = SHARES.len() - 1;
 /// Seeds of the tuning's traffic; those of the comparison are far below.
 const SEEDS: u64 = 1_000_000;
+/// More than any limit.
+const NEVER: usize = 50_000;
 
 /// A peer as it is set up.
 #[derive(Clone, Debug)]
@@ -138,7 +140,7 @@ impl Grid {
         Numbers {
             errors: argo(&self.errors),
             rewards: argo(&self.rewards),
-            flagger: self.flagger.iter().map(|analysis| usize::from(analysis.run(plan, table, None).1)).collect(),
+            flagger: self.flagger.iter().map(|analysis| flagger_failed(plan, table, analysis)).collect(),
             kayenta: kayenta::failures(plan, table).iter().map(Vec::len).collect(),
         }
     }
@@ -180,6 +182,9 @@ impl Grid {
         };
         let mut known = HashMap::new();
         let flagger = self.flagger.iter().zip(&limits.flagger).map(|(analysis, limit)| {
+            if *limit >= NEVER {
+                return f64::INFINITY;
+            }
             let ended = analysis.run(plan, &table, Some(*limit as u16 + 1)).0;
             let same = (ended.schedule.0.clone(), ended.rolled_back);
             *known.entry(same).or_insert_with(|| f64::from(ended.users(plan, traffic, split)))
@@ -223,6 +228,12 @@ impl Grid {
             Setting::Kayenta(self.kayenta[kayenta], limits.kayenta[kayenta]),
         ]
     }
+}
+
+/// One that is never promoted is as bad as one that is rolled back, whatever the threshold.
+fn flagger_failed(plan: Plan, table: &Table, analysis: &Analysis) -> usize {
+    let (ended, failed) = analysis.run(plan, table, None);
+    if ended.promoted.is_some() { usize::from(failed) } else { NEVER }
 }
 
 fn mean(all: &[Numbers<f64>]) -> Numbers<f64> {
