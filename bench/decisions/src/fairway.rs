@@ -24,6 +24,8 @@ pub const ERRORS: f64 = 0.1;
 pub const REWARD: f64 = 0.02;
 /// Chance of rolling back a version that is as good, over the whole rollout.
 pub const FALSE_ALARMS: f64 = 0.05;
+/// A tolerance that no canary exceeds.
+const NEVER: f64 = 1e6;
 const MINUTE: Duration = Duration::from_secs(60);
 /// As long as windows are minutes; a runtime that looks each few seconds has half a minute.
 const LEASE: Duration = Duration::from_secs(600);
@@ -84,11 +86,24 @@ struct World<'a> {
     young: VecDeque<Vec<(ArmKey, u64, Cells)>>,
 }
 
-/// Drives the rollout of version 2 beside version 1 on this traffic, until it is over and baked. With `clumps` the errors
-/// are judged by the proposal as well, and what it proves ends the rollout.
-pub fn follow(policy: &EndpointPolicy, traffic: &Traffic, clumps: Option<f64>) -> Followed {
+/// The rollout of version 2 beside version 1 on this traffic as it is, and as it would be with the proposal for clumps.
+///
+/// The proposal's evidence is never above the gate's own (of a mean of powers and the power of a mean), so where the gate
+/// proved nothing both are the same.
+pub fn follow_both(plan: Plan, errors: f64, traffic: &Traffic) -> Result<[Followed; 2], PolicyError> {
+    let ours = follow(&policy(plan, errors)?, traffic, errors, false);
+    let proposed = if ours.why == "errors" {
+        follow(&policy(plan, NEVER)?, traffic, errors, true)
+    } else {
+        ours.clone()
+    };
+    Ok([ours, proposed])
+}
+
+/// Drives the rollout until it is over and baked. Where the proposal judges, what it proves ends the rollout.
+fn follow(policy: &EndpointPolicy, traffic: &Traffic, errors: f64, proposal_judges: bool) -> Followed {
     let mut world = World::new(policy);
-    let mut proposal = clumps.map(Clumps::new);
+    let mut proposal = Clumps::new(errors);
     let mut ended = Ended { rolled_back: None, in_bake: false, schedule: Schedule::default(), promoted: None };
     let mut why = String::new();
     for (minute, requests) in traffic.by_minute().iter().enumerate() {
@@ -96,7 +111,7 @@ pub fn follow(policy: &EndpointPolicy, traffic: &Traffic, clumps: Option<f64>) -
         if world.status.rollout.is_none() && world.status.bake.is_none() {
             break;
         }
-        let window = world.window(traffic, requests, proposal.as_mut());
+        let window = world.window(traffic, requests, &mut proposal);
         let before = world.status.history.len();
         world.decide(&[window]);
         if let Some(last) = world.status.history.get(before) {
@@ -109,12 +124,12 @@ pub fn follow(policy: &EndpointPolicy, traffic: &Traffic, clumps: Option<f64>) -
             }
         }
         let alpha = policy.false_alarm_rate.get() / policy.gates.len() as f64;
-        if ended.promoted.is_none() && proposal.as_ref().is_some_and(|proposal| proposal.rejects(alpha)) {
+        if proposal_judges && ended.promoted.is_none() && proposal.rejects(alpha) {
             (ended.rolled_back, why) = (Some(minute + 1), "errors".to_owned());
             break;
         }
     }
-    Followed { ended, why, design_effect: proposal.map_or(1.0, |proposal| proposal.design_effect()) }
+    Followed { ended, why, design_effect: proposal.design_effect() }
 }
 
 impl<'a> World<'a> {
@@ -179,7 +194,7 @@ impl<'a> World<'a> {
 
     /// What the router says at the end of a minute. Whoever is assigned to a version that fails is answered by another; the
     /// reward counts for the assigned one.
-    fn window(&mut self, traffic: &Traffic, requests: &[Request], mut clumps: Option<&mut Clumps>) -> Window {
+    fn window(&mut self, traffic: &Traffic, requests: &[Request], clumps: &mut Clumps) -> Window {
         let from = self.now;
         self.now += MINUTE;
         self.seq += 1;
@@ -203,7 +218,7 @@ impl<'a> World<'a> {
                 n[on_canary] += 1;
                 bad[on_canary] += u64::from(outcome.error);
                 cells.record(user.cell, f64::from(u8::from(outcome.reward)));
-                if let Some(clumps) = clumps.as_deref_mut().filter(|_| weight < 100) {
+                if weight < 100 {
                     clumps.record(assigned, user.cell, outcome.error);
                 }
             }
@@ -213,7 +228,7 @@ impl<'a> World<'a> {
             arm.errors.insert(ErrorKind::Error, bad[on_canary]);
             exposed.push((key, route.generation, cells));
         }
-        if let Some(clumps) = clumps.filter(|_| weight < 100) {
+        if weight < 100 {
             clumps.look(n[1] as f64 / (n[0] + n[1]).max(1) as f64, bad[1], bad[0]);
         }
         self.young.push_back(exposed);

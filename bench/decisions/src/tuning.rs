@@ -17,8 +17,12 @@ use crate::table::{Split, Table};
 use crate::threads;
 use crate::traffic::{Crowd, GOALS, GOOD, HARMS, Traffic};
 
-/// Most false rollbacks.
-pub const FALSE: f64 = 0.05;
+/// Most false rollbacks, as a share of the rollouts of a good candidate: from `FAIRWAY_BENCH_FALSE`, per 1,000; 5 % if that
+/// is not set.
+pub fn most_false() -> f64 {
+    crate::setting("FAIRWAY_BENCH_FALSE", 50) as f64 / 1_000.0
+}
+
 /// What errors may have of it; the reward has the rest. The last one is for errors, or reward, alone.
 const SHARES: [f64; 8] = [0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0];
 const ALONE: usize = SHARES.len() - 1;
@@ -147,10 +151,11 @@ impl Grid {
 
     /// The least limits that keep their share of the false rollbacks.
     fn limits(&self, failed: &[Numbers<usize>]) -> Numbers<usize> {
+        let most = most_false();
         let least = |share: f64, of: &dyn Fn(&Numbers<usize>) -> usize| {
             let mut counts: Vec<usize> = failed.iter().map(of).collect();
             counts.sort_unstable_by(|a, b| b.cmp(a));
-            counts.get((share * FALSE * counts.len() as f64) as usize).copied().unwrap_or(0)
+            counts.get((share * most * counts.len() as f64) as usize).copied().unwrap_or(0)
         };
         let by_share = |of: &dyn Fn(&Numbers<usize>, usize) -> usize, settings: usize| {
             SHARES
