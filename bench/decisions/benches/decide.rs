@@ -186,7 +186,11 @@ fn fleet(
     }
     let row = |name: &str, seconds: f64| vec![name.to_owned(), format!("{seconds:.3}")];
     let rows = [row("no window", measured[0]), row("one window each", measured[1])];
-    print_table(&format!("{count} idle models and endpoints, once each, one core"), &["windows", "median s of 7"], &rows);
+    print_table(
+        &format!("{count} idle models and endpoints, once each, one core"),
+        &["windows", "median s of 7"],
+        &rows,
+    );
     println!();
     let all = format!("{count} of each, one window each: {:.2} s, bar {ALL_BAR_S:.0}", measured[1]);
     bar(&all, measured[1] < ALL_BAR_S);

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use fairway_bench_decisions::exposure::Cost;
 use fairway_bench_decisions::plan::Plan;
-use fairway_bench_decisions::report::{self, bar, harm_row, mean, median, per_thousand, print_table, rolled_back, users};
+use fairway_bench_decisions::report::{
+    self, bar, harm_row, mean, median, per_thousand, print_table, rolled_back, users,
+};
 use fairway_bench_decisions::table::{Split, Table};
 use fairway_bench_decisions::traffic::{Crowd, ERRORS, GOALS, GOOD, HARMS, Harm, REWARD, Traffic, USERS};
 use fairway_bench_decisions::tuning::{Setting, Tuned, most_false, tune};
@@ -50,12 +52,7 @@ fn main() -> Result<(), PolicyError> {
 fn clumps(plan: Plan, good: usize) -> Result<(), PolicyError> {
     let clumped = ("4 % of the users have half of the errors", Crowd::Clumped);
     let broken = ("1 % of the users have 80 % of the errors", Crowd::Broken);
-    let cases = [
-        (broken, fairway::ERRORS),
-        (("every request alike", Crowd::Even), 0.0),
-        (clumped, 0.0),
-        (broken, 0.0),
-    ];
+    let cases = [(broken, fairway::ERRORS), (("every request alike", Crowd::Even), 0.0), (clumped, 0.0), (broken, 0.0)];
     let mut rows = Vec::new();
     for ((name, crowd), tolerance) in cases {
         let found = threads::each(good, |nth| {
@@ -123,11 +120,8 @@ impl Comparison {
     fn new(plan: Plan, crowd: Crowd, tuning: usize) -> Self {
         let name = if crowd == Crowd::Clumped { "Errors and rewards clump by user" } else { "Every request alike" };
         println!("\n## {name}\n\nTuned:\n");
-        let example = |setting: Setting| Peer {
-            label: format!("{}, example", setting.tool()),
-            split: Split::Requests,
-            setting,
-        };
+        let example =
+            |setting: Setting| Peer { label: format!("{}, example", setting.tool()), split: Split::Requests, setting };
         let mut peers: Vec<Peer> = Setting::examples().into_iter().map(example).collect();
         let examples = peers.len();
         let mut alone: Vec<Vec<Peer>> = GOALS.iter().map(|_| Vec::new()).collect();
@@ -147,8 +141,7 @@ impl Comparison {
     fn run(&self, harm: Harm, first_seed: u64, count: usize, alone: &[Peer]) -> Result<Found, PolicyError> {
         let rollouts = threads::each(count, |nth| {
             let traffic = Traffic::new(self.plan, self.crowd, harm, first_seed + nth as u64);
-            let (by_user, by_request) =
-                (Table::new(&traffic, Split::Users), Table::new(&traffic, Split::Requests));
+            let (by_user, by_request) = (Table::new(&traffic, Split::Users), Table::new(&traffic, Split::Requests));
             let table = |split| if split == Split::Users { &by_user } else { &by_request };
             let [ours, proposed] = fairway::follow_both(self.plan, fairway::ERRORS, &traffic)?;
             let cost = |ended: &fairway_bench_decisions::exposure::Ended, split| {
@@ -233,7 +226,9 @@ impl Comparison {
             bar(&format!("{label}: at most 5 % false rollbacks: {:.1} %", 100.0 * rate), rate <= FALSE);
             for (goal, harm) in GOALS.into_iter().enumerate() {
                 let ours = users(&harms[harm].costs[nth]);
-                for (split, by) in [(Split::Requests, "as published, split by request"), (Split::Users, "lent our split by user")] {
+                for (split, by) in
+                    [(Split::Requests, "as published, split by request"), (Split::Users, "lent our split by user")]
+                {
                     let tuned = self.peers.iter().zip(&harms[harm].costs[2..]).skip(self.examples);
                     let (best, peer) = best(tuned, split);
                     let (alone, _) = best_alone(&self.alone[goal], &harms[harm].alone, split);

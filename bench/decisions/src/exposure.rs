@@ -108,8 +108,7 @@ mod tests {
         for split in [Split::Users, Split::Requests] {
             let curve = curve(plan, &traffic, split);
             for at in [10, 100, 180] {
-                let ended =
-                    Ended { rolled_back: Some(at), in_bake: false, schedule: plan.schedule(), promoted: None };
+                let ended = Ended { rolled_back: Some(at), in_bake: false, schedule: plan.schedule(), promoted: None };
                 assert_eq!(ended.users(plan, &traffic, split), curve[at]);
             }
             assert!(curve[180] > curve[60] && curve[60] > 0);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use fairway_core::endpoint::{EndpointEffect, EndpointObserved, EndpointStatus, RolloutResult, decide};
 use fairway_core::policy::{
-    EndpointPolicy, Margin, OnInconclusive, OnLowTraffic, OnMissingTelemetry, PolicyError, Probability, RolloutGate, Step,
-    Steps,
+    EndpointPolicy, Margin, OnInconclusive, OnLowTraffic, OnMissingTelemetry, PolicyError, Probability, RolloutGate,
+    Step, Steps,
 };
 use fairway_stats::Cells;
 use fairway_wire::{ArmKey, ErrorKind, Route, Target, Track, Weight, Window};
@@ -92,11 +92,8 @@ struct World<'a> {
 /// proved nothing both are the same.
 pub fn follow_both(plan: Plan, errors: f64, traffic: &Traffic) -> Result<[Followed; 2], PolicyError> {
     let ours = follow(&policy(plan, errors)?, traffic, errors, false);
-    let proposed = if ours.why == "errors" {
-        follow(&policy(plan, NEVER)?, traffic, errors, true)
-    } else {
-        ours.clone()
-    };
+    let proposed =
+        if ours.why == "errors" { follow(&policy(plan, NEVER)?, traffic, errors, true) } else { ours.clone() };
     Ok([ours, proposed])
 }
 

@@ -38,10 +38,8 @@ pub struct Judge {
 
 /// The examples: each hour over that hour, a point a minute (Argo's), confidence .98 and tolerance .25 (the judge's); the
 /// first failure ends it.
-pub const EXAMPLE: (Judge, usize) = (
-    Judge { interval: 60, scope: Scope { lookback: Some(60), step: 1 }, confidence: 0.98, tolerance: 0.25 },
-    0,
-);
+pub const EXAMPLE: (Judge, usize) =
+    (Judge { interval: 60, scope: Scope { lookback: Some(60), step: 1 }, confidence: 0.98, tolerance: 0.25 }, 0);
 
 const CONFIDENCES: [f64; 5] = [0.9, 0.95, 0.98, 0.99, 0.999];
 const TOLERANCES: [f64; 4] = [0.0, 0.1, 0.25, 0.5];

@@ -10,7 +10,9 @@ use fairway_core::policy::{
     AdmissionPolicy, Degradation, EndpointPolicy, Margin, ModelPolicy, PolicyError, RolloutGate, RunPolicy, Step, Steps,
 };
 use fairway_stats::{Bins, Histogram};
-use fairway_wire::{Arm, ArmKey, ErrorKind, FeatureProfile, Pair, PairKey, Profile, Rival, Target, Track, Weight, Window};
+use fairway_wire::{
+    Arm, ArmKey, ErrorKind, FeatureProfile, Pair, PairKey, Profile, Rival, Target, Track, Weight, Window,
+};
 use jiff::Timestamp;
 
 use crate::fairway;

@@ -52,7 +52,8 @@ impl Schedule {
     /// Pieces of `[from, to)` in which the weight is the same, with that weight; those without a candidate are left out.
     pub fn pieces(&self, from: usize, to: usize) -> impl Iterator<Item = (usize, usize, u8)> + '_ {
         let ends = self.0.iter().skip(1).map(|(minute, _)| *minute).chain([usize::MAX]);
-        let pieces = self.0.iter().zip(ends).map(move |((start, weight), end)| (from.max(*start), to.min(end), *weight));
+        let pieces =
+            self.0.iter().zip(ends).map(move |((start, weight), end)| (from.max(*start), to.min(end), *weight));
         pieces.filter(|(start, end, weight)| start < end && *weight > 0)
     }
 

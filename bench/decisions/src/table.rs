@@ -54,27 +54,19 @@ impl Table {
         for request in &traffic.requests {
             let lot = lot(split, traffic.users[usize::from(request.user)].lot, request.lot);
             let counts = &mut sums[usize::from(request.minute) + 1][(lot + 1).min(EVERYBODY)];
-            let one = [
-                true,
-                request.stable.error,
-                request.stable.reward,
-                request.candidate.error,
-                request.candidate.reward,
-            ];
+            let one =
+                [true, request.stable.error, request.stable.reward, request.candidate.error, request.candidate.reward];
             counts.iter_mut().zip(one).for_each(|(count, counts)| *count += u32::from(counts));
         }
-        for minute in 1..sums.len() {
-            for level in 0..LEVELS {
-                for count in 0..5 {
-                    let below = if level > 0 { sums[minute][level - 1][count] } else { 0 };
-                    sums[minute][level][count] += below;
-                }
+        let mut before = [[0; 5]; LEVELS];
+        for levels in &mut sums {
+            let mut below = [0; 5];
+            for (counts, before) in levels.iter_mut().zip(&before) {
+                add(&mut below, counts);
+                *counts = below;
+                add(counts, before);
             }
-            for level in 0..LEVELS {
-                for count in 0..5 {
-                    sums[minute][level][count] += sums[minute - 1][level][count];
-                }
-            }
+            before = *levels;
         }
         Self { sums }
     }
@@ -98,6 +90,10 @@ impl Table {
         }
         sides
     }
+}
+
+fn add(sums: &mut Counts, more: &Counts) {
+    sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
 }
 
 /// The lot that counts.

@@ -46,11 +46,7 @@ impl Setting {
     /// The examples of the documentations.
     pub fn examples() -> Vec<Self> {
         let ((flagger, threshold), (judge, limit)) = (flagger::example(), kayenta::EXAMPLE);
-        vec![
-            Self::Argo(argo::EXAMPLE.to_vec()),
-            Self::Flagger(flagger, threshold),
-            Self::Kayenta(judge, limit),
-        ]
+        vec![Self::Argo(argo::EXAMPLE.to_vec()), Self::Flagger(flagger, threshold), Self::Kayenta(judge, limit)]
     }
 
     /// How a rollout goes.
@@ -195,7 +191,8 @@ impl Grid {
             *known.entry(same).or_insert_with(|| f64::from(ended.users(plan, traffic, split)))
         });
         let failures = kayenta::failures(plan, &table);
-        let kayenta = failures.iter().zip(&limits.kayenta).map(|(failures, limit)| until(failures.get(*limit).copied()));
+        let kayenta =
+            failures.iter().zip(&limits.kayenta).map(|(failures, limit)| until(failures.get(*limit).copied()));
         Numbers {
             errors: argo(&self.errors, &limits.errors),
             rewards: argo(&self.rewards, &limits.rewards),
@@ -244,7 +241,9 @@ fn flagger_failed(plan: Plan, table: &Table, analysis: &Analysis) -> usize {
 fn mean(all: &[Numbers<f64>]) -> Numbers<f64> {
     let of = |numbers: &dyn Fn(&Numbers<f64>) -> &Vec<f64>| -> Vec<f64> {
         let settings = all.first().map_or(0, |first| numbers(first).len());
-        (0..settings).map(|setting| all.iter().map(|one| numbers(one)[setting]).sum::<f64>() / all.len() as f64).collect()
+        (0..settings)
+            .map(|setting| all.iter().map(|one| numbers(one)[setting]).sum::<f64>() / all.len() as f64)
+            .collect()
     };
     Numbers {
         errors: (0..SHARES.len()).map(|share| of(&|numbers| &numbers.errors[share])).collect(),

@@ -61,7 +61,8 @@ pub fn kayenta(looks: usize) -> Named {
                     values.push(look.bad[arm] as f64 / look.requests[arm] as f64);
                 }
             }
-            (look.index + 1).is_multiple_of(looks / JUDGEMENTS) && Shift::between(&series[0], &series[1]).is_high(CONFIDENCE, TOLERANCE)
+            (look.index + 1).is_multiple_of(looks / JUDGEMENTS)
+                && Shift::between(&series[0], &series[1]).is_high(CONFIDENCE, TOLERANCE)
         }
     })
 }
