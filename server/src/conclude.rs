@@ -64,6 +64,7 @@ impl Router {
             route.generation,
             visit.arm(),
             Observation {
+                cell: visit.user.cell(),
                 error,
                 slow: slow && error.is_none(),
                 fallback: (answer.reason != Reason::Ok).then_some(answer.reason),

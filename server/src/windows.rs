@@ -40,6 +40,8 @@ pub(crate) struct FeatureHit {
 /// What one request adds to its arm.
 #[derive(Default)]
 pub(crate) struct Observation {
+    /// The user's cell.
+    pub(crate) cell: u8,
     pub(crate) error: Option<ErrorKind>,
     pub(crate) slow: bool,
     pub(crate) fallback: Option<Reason>,
@@ -104,6 +106,8 @@ impl Windows {
         let arm = window.arms.entry(arm).or_default();
         arm.requests += 1;
         arm.slow += u64::from(what.slow);
+        arm.errors_by_cell.record(what.cell, f64::from(u8::from(what.error.is_some())));
+        arm.slow_by_cell.record(what.cell, f64::from(u8::from(what.slow)));
         if let Some(kind) = what.error {
             *arm.errors.entry(kind).or_default() += 1;
         }

@@ -69,6 +69,11 @@ impl Cells {
         }
     }
 
+    /// Whether nothing was recorded.
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_none()
+    }
+
     /// How many units were recorded.
     pub fn n(&self) -> u64 {
         self.all().iter().fold(0, |sum, c| sum.saturating_add(c.n))

@@ -43,6 +43,13 @@ pub struct Arm {
     /// Requests answered by the assigned version, but later than the route's limit.
     #[serde(default)]
     pub slow: u64,
+    /// Requests by user-hash cell, each 1 if it was not answered and 0 if it was: errors that come clumped by user prove
+    /// less than as many that do not.
+    #[serde(default, skip_serializing_if = "Cells::is_empty")]
+    pub errors_by_cell: Cells,
+    /// Requests by user-hash cell, each 1 if its answer was late and 0 if not.
+    #[serde(default, skip_serializing_if = "Cells::is_empty")]
+    pub slow_by_cell: Cells,
     /// Answers from a lower rung, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fallbacks: BTreeMap<Reason, u64>,
@@ -74,6 +81,8 @@ impl Arm {
         for (reason, n) in &other.fallbacks {
             *self.fallbacks.entry(*reason).or_default() += n;
         }
+        self.errors_by_cell.merge(&other.errors_by_cell);
+        self.slow_by_cell.merge(&other.slow_by_cell);
         self.latency.merge(&other.latency);
         for (generation, cells) in &other.reward {
             self.reward.entry(*generation).or_default().merge(cells);

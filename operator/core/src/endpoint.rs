@@ -8,6 +8,7 @@
 
 mod advance;
 mod bake;
+mod capacity;
 mod conditions;
 mod keep;
 mod route;
@@ -25,6 +26,7 @@ use crate::plan::{Plan, Reason, spell};
 use crate::planted::{Bug, planted};
 use crate::policy::EndpointPolicy;
 use crate::rollout::{Bake, Rollout};
+use crate::scaling::{Sample, Scaler};
 
 /// What an endpoint remembers between looks; it is stored with each plan.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -56,6 +58,21 @@ pub struct EndpointStatus {
     /// Loaded versions that the route does not name any more, with the generation of the first route without them.
     #[serde(default)]
     pub leaving: BTreeMap<String, u64>,
+    /// A scaler for each version that has servers.
+    #[serde(default)]
+    pub scalers: BTreeMap<String, Scaler>,
+}
+
+/// The servers of one version, where versions are scaled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Servers {
+    /// Servers that were ordered.
+    pub ordered: u32,
+    /// Servers that are ready.
+    pub ready: u32,
+    /// What they did since the last look, if that was measured.
+    pub sample: Option<Sample>,
 }
 
 /// A version that is being fetched and verified.
@@ -165,6 +182,8 @@ pub struct EndpointObserved<'a> {
     pub champion: Option<u64>,
     /// Every router that is alive has taken this generation of the route, or a later one.
     pub acked: u64,
+    /// Servers by digest; none where one process serves everything and capacity is no question.
+    pub servers: Option<&'a BTreeMap<String, Servers>>,
     /// What people asked since the last look, in order, with their names.
     pub requests: &'a [(String, RolloutRequest)],
     /// The model's loop found stable worse than popularity.
@@ -191,6 +210,9 @@ pub struct EndpointInputs {
     pub champion: Option<u64>,
     /// See [`EndpointObserved::acked`].
     pub acked: u64,
+    /// See [`EndpointObserved::servers`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub servers: Option<BTreeMap<String, Servers>>,
     /// See [`EndpointObserved::requests`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<(String, RolloutRequest)>,
@@ -212,6 +234,7 @@ impl EndpointInputs {
             unapproved: &self.unapproved,
             champion: self.champion,
             acked: self.acked,
+            servers: self.servers.as_ref(),
             requests: &self.requests,
             serve_baseline: self.serve_baseline,
             lease: self.lease,
@@ -232,6 +255,15 @@ pub enum EndpointEffect {
     SetRoute {
         /// The route.
         route: Route,
+    },
+    /// Run so many servers of a version.
+    Scale {
+        /// Its digest.
+        digest: String,
+        /// So many.
+        replicas: u32,
+        /// Why.
+        why: String,
     },
     /// A version is not needed any more.
     Unload {
@@ -261,17 +293,20 @@ pub fn decide(
     let mut look =
         Look { policy, observed, now, status: observed.status.clone(), effects: Vec::new(), reasons: Vec::new() };
     look.hear();
+    look.measure();
     look.obey();
     look.advance();
     look.load();
+    let fewer = look.scale();
     look.route();
     look.name_champion();
+    look.effects.extend(fewer);
     look.unload();
     look.finish()
 }
 
 /// A decision in the making. Effects are added in the order in which it is safe to stop between any two of them: what
-/// loads, then the route, then the registry, and what is not needed goes last.
+/// loads and adds capacity, then the route, then the registry, and what is not needed goes last.
 struct Look<'a> {
     policy: &'a EndpointPolicy,
     observed: &'a EndpointObserved<'a>,

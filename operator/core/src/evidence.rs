@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use fairway_stats::Cells;
 use fairway_stats::confidence::{MINIMUM_CELLS, MINIMUM_UNITS, asymptotic_half_width_one_sided, rho2_exact};
-use fairway_stats::odds::OddsGrid;
+use fairway_stats::odds::design_effect;
+use fairway_stats::verdict::{self, RateGate};
 use fairway_wire::{Arm, Pair, Rival, Track, Window};
 use serde::{Deserialize, Serialize};
 
@@ -40,23 +41,26 @@ pub struct Verdict {
 /// Evidence about one rare event (an error, a slow answer).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Rare {
-    harm: OddsGrid,
-    non_inferiority: OddsGrid,
-    bad_canary: u64,
-    bad_stable: u64,
+    gate: RateGate,
+    /// Requests of canary and stable by user-hash cell, 1 if it was so: how far it comes clumped by user.
+    by_cell: [Cells; 2],
+    bad: [u64; 2],
 }
 
 impl Rare {
-    fn new(tolerance: f64) -> Self {
-        let (harm, non_inferiority) = (OddsGrid::harm(tolerance), OddsGrid::non_inferiority(tolerance));
-        Self { harm, non_inferiority, bad_canary: 0, bad_stable: 0 }
+    fn new(tolerance: f64, alpha: f64) -> Self {
+        Self { gate: RateGate::new(tolerance, alpha), by_cell: [Cells::new(), Cells::new()], bad: [0; 2] }
     }
 
-    fn look(&mut self, share: f64, bad_canary: u64, bad_stable: u64) {
-        self.harm.update(share, bad_canary, bad_stable);
-        self.non_inferiority.update(share, bad_canary, bad_stable);
-        self.bad_canary += bad_canary;
-        self.bad_stable += bad_stable;
+    fn look(&mut self, requests: [u64; 2], bad: [u64; 2], by_cell: [&Cells; 2]) {
+        for (mine, more) in self.by_cell.iter_mut().zip(by_cell) {
+            mine.merge(more);
+        }
+        self.gate.set_design_effect(design_effect(&self.by_cell[0], &self.by_cell[1]));
+        self.gate.look(requests, bad);
+        for (mine, more) in self.bad.iter_mut().zip(bad) {
+            *mine += more;
+        }
     }
 }
 
@@ -90,7 +94,10 @@ pub type Eligible = BTreeMap<u64, Vec<String>>;
 impl Evidence {
     /// Nothing seen yet.
     pub fn new(policy: &EndpointPolicy, canary: &str, stable: &str) -> Self {
-        let tolerance = |wanted: fn(&RolloutGate) -> Option<f64>| policy.gates.iter().find_map(wanted).map(Rare::new);
+        let alpha = alpha(policy);
+        let tolerance = |wanted: fn(&RolloutGate) -> Option<f64>| {
+            policy.gates.iter().find_map(wanted).map(|tolerance| Rare::new(tolerance, alpha))
+        };
         Self {
             canary: canary.to_owned(),
             stable: stable.to_owned(),
@@ -122,16 +129,16 @@ impl Evidence {
     fn absorb_requests(&mut self, window: &Window, segments: &[String], current: u64) {
         let canary = sum_arms(window, &self.canary, Track::Canary, segments);
         let stable = sum_arms(window, &self.stable, Track::Stable, segments);
-        let total = canary.requests + stable.requests;
-        if total == 0 {
+        let requests = [canary.requests, stable.requests];
+        if requests == [0; 2] {
             return;
         }
-        let share = canary.requests as f64 / total as f64;
         if let Some(errors) = &mut self.errors {
-            errors.look(share, canary.errors_total(), stable.errors_total());
+            let bad = [canary.errors_total(), stable.errors_total()];
+            errors.look(requests, bad, [&canary.errors_by_cell, &stable.errors_by_cell]);
         }
         if let Some(slow) = &mut self.slow {
-            slow.look(share, canary.slow, stable.slow);
+            slow.look(requests, [canary.slow, stable.slow], [&canary.slow_by_cell, &stable.slow_by_cell]);
         }
         self.canary_requests += canary.requests;
         self.stable_requests += stable.requests;
@@ -170,7 +177,7 @@ impl Evidence {
     /// What is proved, gate by gate. Each gate may err with an equal part of the rollout's false-alarm rate (a union
     /// bound), so that the whole rollout keeps it.
     pub fn verdicts(&self, policy: &EndpointPolicy) -> Vec<Verdict> {
-        let alpha = policy.false_alarm_rate.get() / policy.gates.len().max(1) as f64;
+        let alpha = alpha(policy);
         policy.gates.iter().filter_map(|gate| self.verdict(gate, policy, alpha)).collect()
     }
 
@@ -183,21 +190,23 @@ impl Evidence {
     }
 
     fn rare_verdict(&self, gate: &str, rare: &Rare, alpha: f64) -> Verdict {
-        let outcome = if rare.harm.rejects(alpha) {
-            Outcome::Harmful
-        } else if rare.non_inferiority.rejects(alpha) {
-            Outcome::NonInferior
-        } else {
-            Outcome::Inconclusive
+        let most = rare.gate.most();
+        let outcome = match most.outcome(alpha) {
+            verdict::Outcome::Harmful => Outcome::Harmful,
+            verdict::Outcome::NonInferior | verdict::Outcome::Better => Outcome::NonInferior,
+            verdict::Outcome::Inconclusive => Outcome::Inconclusive,
         };
+        let clumped = design_effect(&rare.by_cell[0], &rare.by_cell[1]);
+        let clumped =
+            if clumped > 1.05 { format!(", clumps of {clumped:.1} by user counted once") } else { String::new() };
         let message = format!(
-            "{gate}: {} of {} on the canary, {} of {} on stable; evidence of harm {:.2} of the {:.2} needed",
-            rare.bad_canary,
+            "{gate}: {} of {} on the canary, {} of {} on stable; evidence of harm {:.2} of the {:.2} needed{clumped}",
+            rare.bad[0],
             self.canary_requests,
-            rare.bad_stable,
+            rare.bad[1],
             self.stable_requests,
-            rare.harm.ln_e_max().max(0.0),
-            (1.0 / alpha).ln(),
+            most.harm.max(0.0),
+            verdict::ln_needed(alpha),
         );
         Verdict { gate: gate.to_owned(), outcome, message }
     }
@@ -243,7 +252,7 @@ impl Evidence {
 
     fn rate(&self, rare: Option<&Rare>) -> f64 {
         let requests = self.canary_requests + self.stable_requests;
-        let bad = rare.map_or(0, |rare| rare.bad_canary + rare.bad_stable);
+        let bad = rare.map_or(0, |rare| rare.bad[0] + rare.bad[1]);
         if requests == 0 { 0.0 } else { bad as f64 / requests as f64 }
     }
 
@@ -276,6 +285,11 @@ impl Evidence {
             n,
         })
     }
+}
+
+/// The part of the rollout's false-alarm rate that each gate may use.
+fn alpha(policy: &EndpointPolicy) -> f64 {
+    policy.false_alarm_rate.get() / policy.gates.len().max(1) as f64
 }
 
 struct Contrast {
@@ -343,6 +357,8 @@ fn sum_arms(window: &Window, digest: &str, track: Track, segments: &[String]) ->
         if key.digest == digest && key.track == track && is_eligible(segments, &key.segment) {
             sum.requests += arm.requests;
             sum.slow += arm.slow;
+            sum.errors_by_cell.merge(&arm.errors_by_cell);
+            sum.slow_by_cell.merge(&arm.slow_by_cell);
             for (kind, n) in &arm.errors {
                 *sum.errors.entry(*kind).or_default() += n;
             }

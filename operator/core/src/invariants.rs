@@ -10,7 +10,7 @@ use crate::endpoint::{EndpointEffect, EndpointObserved, EndpointStatus, RolloutR
 use crate::model::{ModelEffect, ModelObserved, ModelStatus};
 use crate::plan::elapsed;
 use crate::policy::{EndpointPolicy, ModelPolicy, frozen};
-use crate::{guards, triggers};
+use crate::{guards, scaling, triggers};
 
 type EndpointPlan = Plan<EndpointEffect, EndpointStatus>;
 type ModelPlan = Plan<ModelEffect, ModelStatus>;
@@ -29,6 +29,8 @@ pub fn endpoint(
         (retreat_comes_first(plan), "I3: the registry comes before the route"),
         (traffic_only_to_verified(observed, plan), "I5: traffic to a version that is not verified or not approved"),
         (stable_stays(observed, plan), "I7: something that serves, is on trial or is the way back is unloaded"),
+        (capacity_comes_first(policy, observed, plan), "I7: a weight grew before its servers were ready"),
+        (floors_hold(policy, observed, plan), "I7: stable cannot take everybody back"),
         (waiting_has_reason(observed, plan), "I11: a version waits and nobody is told why"),
         (everything_ends(policy, plan, now), "I12: a rollout or a pause outlasts maxDuration"),
     ];
@@ -133,6 +135,44 @@ pub fn stable_stays(observed: &EndpointObserved<'_>, plan: &EndpointPlan) -> boo
         _ => None,
     });
     (status.rollout.is_none() || status.stable.is_some()) && unloaded.into_iter().all(|digest| !needed.contains(digest))
+}
+
+/// I7: servers for a weight are ready before it is set.
+pub fn capacity_comes_first(policy: &EndpointPolicy, observed: &EndpointObserved<'_>, plan: &EndpointPlan) -> bool {
+    let (Some(scaling), Some(servers)) = (&policy.scaling, observed.servers) else {
+        return true;
+    };
+    let load: f64 = plan.status.scalers.values().map(|scaler| scaler.in_flight(scaling)).sum();
+    let enough = |digest: &str, share: f64| {
+        let ready = servers.get(digest).map_or(0, |servers| servers.ready);
+        ready >= scaling::needed(scaling, load, share).min(scaling.max)
+    };
+    let weight = |status: &EndpointStatus| status.rollout.as_ref().map(|it| (it.id.clone(), it.weight(policy)));
+    let (before, after) = (weight(observed.status), weight(&plan.status));
+    let grew = after.filter(|after| before.as_ref().is_none_or(|before| before.0 != after.0 || before.1 < after.1));
+    let on_trial = plan.status.rollout.as_ref().map(|rollout| rollout.candidate.digest.as_str());
+    let step = grew.zip(on_trial).is_none_or(|((_, weight), digest)| enough(digest, weight.percent() / 100.0));
+    let promoted = observed.status.bake.is_none() && plan.status.bake.is_some();
+    let stable = plan.status.stable.as_ref().map(|stable| stable.digest.as_str()).filter(|_| promoted);
+    step && stable.is_none_or(|digest| enough(digest, 1.0))
+}
+
+/// I7: while a canary is on trial, and until its bake is over, no order leaves stable or the way back with fewer servers
+/// than everybody needs.
+pub fn floors_hold(policy: &EndpointPolicy, observed: &EndpointObserved<'_>, plan: &EndpointPlan) -> bool {
+    let (Some(scaling), Some(_)) = (&policy.scaling, observed.servers) else {
+        return true;
+    };
+    let load: f64 = plan.status.scalers.values().map(|scaler| scaler.in_flight(scaling)).sum();
+    let floor = scaling::needed(scaling, load, 1.0).min(scaling.max);
+    let status = &plan.status;
+    let stable = status.stable.as_ref().filter(|_| status.rollout.is_some() || status.bake.is_some());
+    let kept: Vec<&String> =
+        stable.into_iter().chain(status.bake.as_ref().map(|bake| &bake.previous)).map(|it| &it.digest).collect();
+    plan.effects.iter().all(|effect| match effect {
+        EndpointEffect::Scale { digest, replicas, .. } => !kept.contains(&digest) || *replicas >= floor,
+        _ => true,
+    })
 }
 
 /// I11: a version that is wanted and does not serve is told of.

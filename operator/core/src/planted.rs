@@ -23,6 +23,8 @@ pub enum Bug {
     ChampionMovedOnce,
     UnapprovedServed,
     SilenceIgnored,
+    CapacityAfterTraffic,
+    StableBelowFloor,
     CooldownFromStart,
     BreakerNeverCloses,
     BreakerNeverHalfOpens,
@@ -36,7 +38,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::EvidenceKeptOnStep,
         Self::HoldIgnored,
         Self::PromotedOnSilence,
@@ -55,6 +57,8 @@ impl Bug {
         Self::ChampionMovedOnce,
         Self::UnapprovedServed,
         Self::SilenceIgnored,
+        Self::CapacityAfterTraffic,
+        Self::StableBelowFloor,
         Self::CooldownFromStart,
         Self::BreakerNeverCloses,
         Self::BreakerNeverHalfOpens,

@@ -11,6 +11,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::scaling::ScalingPolicy;
+
 pub use gates::{AdmissionPolicy, Demand, EvaluationGate, FairnessGate, Metric, MetricKind, Segments, Versus};
 pub use training::{Degradation, Mode, ModelPolicy, RunPolicy};
 
@@ -301,6 +303,8 @@ pub struct EndpointPolicy {
     pub slow_over: Duration,
     /// A version that has not answered after this is given up.
     pub deadline: Duration,
+    /// How many servers a version gets; none where nobody scales it, or somebody else does.
+    pub scaling: Option<ScalingPolicy>,
 }
 
 #[cfg(test)]

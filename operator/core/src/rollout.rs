@@ -38,6 +38,9 @@ pub struct Rollout {
     pub last_telemetry: Timestamp,
     /// Set while it is paused.
     pub paused: Option<Pause>,
+    /// The weight for which servers are being ordered.
+    #[serde(default)]
+    pub wants: Option<Weight>,
 }
 
 /// A pause; it freezes the weight, and harm still rolls back.
@@ -92,6 +95,7 @@ impl Rollout {
             evidence,
             last_telemetry: now,
             paused: None,
+            wants: None,
         }
     }
 
@@ -115,6 +119,7 @@ impl Rollout {
     /// Another weight is in force from now on, and nothing was answered under it (invariant I2).
     pub fn weigh(&mut self, now: Timestamp) {
         self.weight_since = now;
+        self.wants = None;
         if !planted(Bug::EvidenceKeptOnStep) {
             self.evidence.answered_at_weight = 0;
         }
@@ -142,6 +147,11 @@ impl Rollout {
     /// True on the last step of the policy.
     pub fn is_last_step(&self, policy: &EndpointPolicy) -> bool {
         self.step + 1 >= policy.steps.as_slice().len()
+    }
+
+    /// The weight after the one in force; everybody after the last step.
+    pub fn next_weight(&self, policy: &EndpointPolicy) -> Weight {
+        policy.steps.as_slice().get(self.step + 1).map_or(Weight::FULL, |step| step.weight)
     }
 
     /// How long it has taken.

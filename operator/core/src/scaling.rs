@@ -31,7 +31,8 @@ const TOLERANCE: f64 = 0.1;
 const BUSY: f64 = 0.5;
 
 /// What a track's servers did since the sample before.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Sample {
     /// Its end.
     pub at: Timestamp,
@@ -88,6 +89,9 @@ pub struct Scaler {
     highest: Highest,
     /// The last time that the replicas grew.
     raised: Option<Timestamp>,
+    /// Something was measured since the last decision.
+    #[serde(default)]
+    fresh: bool,
 }
 
 /// The load of one look, in replicas' worth.
@@ -102,12 +106,17 @@ impl Scaler {
     /// [`ScalingPolicy::scale_down_delay`] before it takes any away.
     pub fn new(replicas: u32) -> Self {
         let (windows, highest) = (Windows::default(), Highest::default());
-        Self { replicas, ready: replicas, windows, panic: None, highest, raised: None }
+        Self { replicas, ready: replicas, windows, panic: None, highest, raised: None, fresh: false }
     }
 
     /// The replicas of the last decision.
     pub fn replicas(&self) -> u32 {
         self.replicas
+    }
+
+    /// Work in flight on average over the stable window, or over the panic window where that is more.
+    pub fn in_flight(&self, policy: &ScalingPolicy) -> f64 {
+        self.windows.in_flight(policy.stable_window).max(self.windows.in_flight(policy.panic_window))
     }
 
     /// Whether the load outran the replicas lately. Evidence about a canary should wait while either track is: cold
@@ -116,8 +125,28 @@ impl Scaler {
         self.panic.is_some()
     }
 
-    /// Decides. Without a `sample`, or with one that came twice, late or broken, the load is not followed and the
-    /// replicas stay as they are, within the bounds. The same input gives the same decision (invariant I6).
+    /// Takes a sample in; the next [`Scaler::decide`] follows it. False if it came twice, late or broken.
+    pub fn measure(&mut self, policy: &ScalingPolicy, sample: &Sample, now: Timestamp) -> bool {
+        self.fresh = self.take(policy, sample, now);
+        self.fresh
+    }
+
+    /// Decides by what was measured since the last decision. Without a sample, or with one that came twice, late or broken,
+    /// the load is not followed and the replicas stay as they are, within the bounds. The same input gives the same
+    /// decision (invariant I6).
+    pub fn decide(&mut self, policy: &ScalingPolicy, bounds: &Bounds, now: Timestamp) -> Decision {
+        let limits = Limits::of(policy, bounds, now);
+        let fresh = std::mem::take(&mut self.fresh);
+        let followed = if fresh { self.follow(policy, bounds, &limits, now) } else { self.stay_blind() };
+        let decision = limits.hold(self.prepare(policy, bounds, followed));
+        if decision.replicas > self.replicas {
+            self.raised = Some(now);
+        }
+        self.replicas = decision.replicas;
+        decision
+    }
+
+    /// [`Scaler::measure`] and [`Scaler::decide`] at once.
     pub fn look(
         &mut self,
         policy: &ScalingPolicy,
@@ -125,15 +154,10 @@ impl Scaler {
         bounds: &Bounds,
         now: Timestamp,
     ) -> Decision {
-        let limits = Limits::of(policy, bounds, now);
-        let fresh = sample.is_some_and(|sample| self.take(policy, sample, now));
-        let followed = if fresh { self.follow(policy, bounds, &limits, now) } else { self.stay_blind(sample) };
-        let decision = limits.hold(self.prepare(policy, bounds, followed));
-        if decision.replicas > self.replicas {
-            self.raised = Some(now);
+        if let Some(sample) = sample {
+            self.measure(policy, sample, now);
         }
-        self.replicas = decision.replicas;
-        decision
+        self.decide(policy, bounds, now)
     }
 
     fn take(&mut self, policy: &ScalingPolicy, sample: &Sample, now: Timestamp) -> bool {
@@ -144,9 +168,8 @@ impl Scaler {
         taken
     }
 
-    fn stay_blind(&self, sample: Option<&Sample>) -> Decision {
-        let why = if sample.is_some() { "the sample is late, came twice or is broken" } else { "nothing was measured" };
-        self.stay("NoData", format!("{why}: the load is not followed"))
+    fn stay_blind(&self) -> Decision {
+        self.stay("NoData", "nothing was measured, or it came late, twice or broken: the load is not followed")
     }
 
     fn stay(&self, code: &str, why: impl std::fmt::Display) -> Decision {

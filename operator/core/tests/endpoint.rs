@@ -41,6 +41,7 @@ fn policy() -> EndpointPolicy {
         holdback: Weight::ZERO,
         slow_over: Duration::from_millis(50),
         deadline: Duration::from_millis(250),
+        scaling: None,
     }
 }
 
@@ -113,6 +114,7 @@ impl World {
             unapproved: &self.unapproved,
             champion: self.champions.last().copied(),
             acked: self.route.as_ref().map_or(0, |route| route.generation),
+            servers: None,
             requests,
             serve_baseline: false,
             lease: LEASE,
@@ -124,6 +126,7 @@ impl World {
         for effect in &plan.effects {
             match effect {
                 EndpointEffect::Load { target } => drop(self.ready.insert(target.digest.clone())),
+                EndpointEffect::Scale { .. } => {}
                 EndpointEffect::Unload { digest } => drop(self.ready.remove(digest)),
                 EndpointEffect::SetRoute { route } => self.route = Some(route.clone()),
                 EndpointEffect::MoveChampion { to, .. } => self.champions.push(to.version),
@@ -513,6 +516,7 @@ fn a_window_that_comes_twice_counts_once() {
             unapproved: &world.unapproved,
             champion,
             acked: 0,
+            servers: None,
             requests: &[],
             serve_baseline: false,
             lease: LEASE,
@@ -573,6 +577,7 @@ fn a_version_that_never_loads_is_given_up() {
             unapproved: &world.unapproved,
             champion: Some(1),
             acked: 9,
+            servers: None,
             requests: &[],
             serve_baseline: false,
             lease: Duration::from_secs(30),

@@ -205,6 +205,7 @@ fn decide_endpoint(
     let wanted = model.part.aliases.get(endpoint.follows).and_then(|number| model.part.versions.get(number));
     let wanted = wanted.map(|version| version.target.clone());
     let ready: BTreeSet<String> = endpoint.fleet.ready();
+    let servers = endpoint.fleet.servers();
     let observed = EndpointObserved {
         status,
         windows: &endpoint.part.windows[windows],
@@ -214,6 +215,7 @@ fn decide_endpoint(
         unapproved: &model.unapproved,
         champion: model.part.aliases.get("champion").copied(),
         acked: acked(&endpoint.routers),
+        servers: endpoint.policy.scaling.as_ref().map(|_| &servers),
         requests,
         serve_baseline: false,
         lease: LEASE,

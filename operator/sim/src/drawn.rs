@@ -2,12 +2,14 @@
 //! the promises, so each is drawn.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use fairway_core::policy::{
     AdmissionPolicy, Degradation, EndpointPolicy, Freeze, Margin, ModelPolicy, OnInconclusive, OnLowTraffic,
     OnMissingTelemetry, Probability, RolloutGate, Step, Steps,
 };
+use fairway_core::scaling::ScalingPolicy;
 use fairway_stats::{Bins, Histogram};
 use fairway_wire::{FeatureProfile, Profile, Weight};
 use jiff::Timestamp;
@@ -126,6 +128,14 @@ fn policy(tape: &mut Tape, promotes: bool, now: Timestamp) -> EndpointPolicy {
     } else {
         Vec::new()
     };
+    let in_flight = NonZeroU32::MIN.saturating_add(7);
+    let scaling = tape.fault(500).then(|| {
+        let mut scaling = ScalingPolicy::new(1 + tape.pick(2), 4 + tape.pick(40), in_flight);
+        scaling.stable_window = HOUR / 2;
+        scaling.panic_window = HOUR / 6;
+        scaling.scale_down_delay = HOUR;
+        scaling
+    });
     EndpointPolicy {
         steps: Steps::new(steps).unwrap_or_else(|_| unreachable!("weights grow")),
         min_requests: u64::from(20 + tape.pick(200)),
@@ -146,6 +156,7 @@ fn policy(tape: &mut Tape, promotes: bool, now: Timestamp) -> EndpointPolicy {
         holdback: Weight::ZERO,
         slow_over: Duration::from_millis(50),
         deadline: Duration::from_millis(250),
+        scaling,
     }
 }
 

@@ -326,6 +326,7 @@ fn look(
         unapproved: &unapproved,
         champion: state.champion,
         acked: state.acked,
+        servers: None,
         requests,
         serve_baseline: false,
         lease: TICK / 4,
@@ -438,10 +439,11 @@ fn carry_out(state: &mut State, event: Event, plan: Plan<EndpointEffect, Endpoin
                     Event::StableLost => target.version == 1,
                     _ => false,
                 };
-                if !lost && !(state.broken && target.version == 2) {
+                if !(lost || state.broken && target.version == 2) {
                     state.ready.insert(target.digest.clone());
                 }
             }
+            EndpointEffect::Scale { .. } => {}
             EndpointEffect::Unload { digest } => drop(state.ready.remove(digest)),
             EndpointEffect::MoveChampion { to, .. } if event != Event::RegistryDown => {
                 state.champion = Some(to.version)

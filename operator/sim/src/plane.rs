@@ -8,6 +8,7 @@ use fairway_wire::{Arm, ArmKey, ErrorKind, Route, Track, Window};
 use jiff::Timestamp;
 
 use crate::bucket::Version;
+use crate::fleet::Fleet;
 use crate::tape::Tape;
 
 /// Users' visits to one version that will be rewarded, or not.
@@ -109,7 +110,7 @@ impl Router {
         &mut self,
         users: Users,
         versions: &BTreeMap<u64, Version>,
-        is_ready: impl Fn(&str) -> bool,
+        fleet: &mut Fleet,
         truth: &mut Truth,
         now: Timestamp,
         tape: &mut Tape,
@@ -122,7 +123,8 @@ impl Router {
         let stable = route.stable.as_ref().map(|stable| (stable, Track::Stable, all - on_canary));
         for (target, track, requests) in [stable, canary].into_iter().flatten().filter(|(.., requests)| *requests > 0) {
             let Some(version) = versions.get(&target.version) else { continue };
-            let errors = if is_ready(&target.digest) {
+            fleet.asked(&target.digest, requests);
+            let errors = if fleet.ready_servers(&target.digest) > 0 {
                 let expected = requests * u64::from(version.errors);
                 (expected + u64::from(tape.pick(1_000))) / 1_000
             } else {

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use crate::bucket::{EndpointPart, ModelPart, Version};
 use crate::controller::Controller;
 use crate::drawn;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Kinds};
 use crate::plane::{Router, Truth, Users, names};
 use crate::tape::Tape;
 
@@ -285,7 +285,7 @@ impl World {
         let tape = &mut self.tape;
         let loads = |digest: &str| versions.values().any(|it| it.target.digest == digest && it.loads);
         let hangs = |digest: &str| versions.values().any(|it| it.target.digest == digest && it.hangs);
-        endpoint.fleet.advance(loads, hangs, tape, faults.fleet);
+        endpoint.fleet.advance(Kinds { loads, hangs }, now, tape, faults.fleet);
         let mut crashed = 0;
         for router in &mut endpoint.routers {
             if tape.fault(faults.plane / 4) {
@@ -293,8 +293,7 @@ impl World {
                 crashed += 1;
             }
             router.learn(endpoint.config.as_ref(), now, tape, faults.plane);
-            let fleet = &endpoint.fleet;
-            router.serve(endpoint.users, versions, |digest| fleet.is_ready(digest), &mut endpoint.truth, now, tape);
+            router.serve(endpoint.users, versions, &mut endpoint.fleet, &mut endpoint.truth, now, tape);
             router.close(now, tape, faults.plane);
             endpoint.part.windows.extend(router.arrived());
         }
@@ -397,6 +396,7 @@ impl World {
                     endpoint.config = Some(route.clone());
                 }
             }
+            EndpointEffect::Scale { digest, replicas, .. } => endpoint.fleet.scale(digest, *replicas, seq),
             EndpointEffect::Unload { digest } => {
                 if endpoint.fleet.unload(digest, seq) && names(&endpoint.routers, digest, now) {
                     self.violate("I7: a version was unloaded that a router sends users to".to_owned());

@@ -62,6 +62,7 @@ fn policy() -> EndpointPolicy {
         holdback: Weight::ZERO,
         slow_over: Duration::from_millis(50),
         deadline: Duration::from_millis(250),
+        scaling: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The rollout goes on, waits, or ends. Harm comes first: it is looked for whatever else holds the rollout up.
 
-use fairway_wire::Target;
+use fairway_wire::{Target, Weight};
 
 use super::{Look, RolloutResult};
 use crate::evidence::{Outcome, Verdict};
@@ -21,6 +21,8 @@ enum Next {
     Pause(String),
     /// Nothing moves; why.
     Wait(Reason),
+    /// The next weight waits for its servers; why.
+    Order(Weight, Reason),
 }
 
 impl Look<'_> {
@@ -37,6 +39,7 @@ impl Look<'_> {
             Next::StepUp => self.next_step("held, with enough requests and no proof of harm"),
             Next::Pause(why) => self.pause(&why),
             Next::Wait(reason) => self.reasons.push(reason),
+            Next::Order(weight, reason) => self.order(weight, reason),
         }
     }
 
@@ -83,23 +86,46 @@ impl Look<'_> {
         } else if let Some(waiting) = &waiting {
             let message = format!("at {}: {}", rollout.weight(self.policy), waiting.sentence(self.now));
             Reason::new("Progressing", message)
-        } else if !rollout.is_last_step(self.policy) {
-            return if self.is_over(rollout) { self.inconclusive(rollout, false) } else { Next::StepUp };
-        } else if let Some(verdict) = unproved {
-            let message = format!("non-inferiority is not proved yet: {}", verdict.message);
-            return if self.is_over(rollout) {
-                self.inconclusive(rollout, true)
-            } else {
-                Next::Wait(Reason::new("AwaitingProof", message))
-            };
+        } else if self.is_over(rollout) && !(rollout.is_last_step(self.policy) && unproved.is_none()) {
+            return self.inconclusive(rollout, rollout.is_last_step(self.policy));
+        } else if let Some(verdict) = unproved.filter(|_| rollout.is_last_step(self.policy)) {
+            return Next::Wait(Reason::new("AwaitingProof", not_proved(verdict)));
         } else {
-            return Next::Promote(Reason::new("Promoted", promotion(verdicts)));
+            return self.grow(rollout, verdicts);
         };
         if self.is_over(rollout) { self.inconclusive(rollout, false) } else { Next::Wait(reason) }
     }
 
     fn is_over(&self, rollout: &Rollout) -> bool {
         elapsed(rollout.limit_from, self.now) > self.policy.max_duration
+    }
+
+    /// Everything but the servers is there for the next weight.
+    fn grow(&self, rollout: &Rollout, verdicts: &[Verdict]) -> Next {
+        let next = rollout.next_weight(self.policy);
+        match self.lacks(&rollout.candidate, next) {
+            Some(why) if self.is_over(rollout) => self.without_servers(why),
+            Some(why) => Next::Order(next, Reason::new("Scaling", why)),
+            None if rollout.is_last_step(self.policy) => Next::Promote(Reason::new("Promoted", promotion(verdicts))),
+            None => Next::StepUp,
+        }
+    }
+
+    /// The time is over, and the servers for the next weight never came.
+    fn without_servers(&self, why: String) -> Next {
+        let why = format!("{why}, and {} are over", spell(self.policy.max_duration));
+        match self.policy.on_inconclusive {
+            OnInconclusive::Rollback => Next::RollBack(Reason::new("Inconclusive", why)),
+            OnInconclusive::Promote | OnInconclusive::Pause => Next::Pause(why),
+        }
+    }
+
+    /// Remembers for which weight servers are ordered.
+    pub(super) fn order(&mut self, weight: Weight, reason: Reason) {
+        if let Some(rollout) = &mut self.status.rollout {
+            rollout.wants = Some(weight);
+        }
+        self.reasons.push(reason);
     }
 
     /// Invariant I12: no rollout lasts for ever. What has answered too little is never promoted by the clock, and neither is
@@ -119,9 +145,13 @@ impl Look<'_> {
                 OnLowTraffic::Rollback => Next::RollBack(Reason::new("TooLittleTraffic", why)),
             };
         }
+        if let Some(why) = self.lacks(&rollout.candidate, rollout.next_weight(self.policy)) {
+            return self.without_servers(why);
+        }
         let why = format!("nothing was proved within {limit}");
         match self.policy.on_inconclusive {
             OnInconclusive::Rollback => Next::RollBack(Reason::new("Inconclusive", why)),
+            OnInconclusive::Promote if self.lacks(&rollout.candidate, Weight::FULL).is_some() => Next::Pause(why),
             OnInconclusive::Promote => Next::Promote(Reason::new("Inconclusive", why)),
             OnInconclusive::Pause => Next::Pause(why),
         }
@@ -184,6 +214,10 @@ impl Look<'_> {
         self.status.stable = Some(rollout.candidate.clone());
         self.status.bake = Some(Bake { previous, since: self.now, rollout });
     }
+}
+
+fn not_proved(verdict: &Verdict) -> String {
+    format!("non-inferiority is not proved yet: {}", verdict.message)
 }
 
 fn promotion(verdicts: &[Verdict]) -> String {

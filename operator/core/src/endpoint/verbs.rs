@@ -1,6 +1,6 @@
 //! What people ask of a rollout: pause, resume, promote, abort, retry, undo.
 
-use fairway_wire::Target;
+use fairway_wire::{Target, Weight};
 
 use super::{Ended, Look, Returning, RolloutRequest, RolloutResult};
 use crate::Reason;
@@ -59,6 +59,11 @@ impl Look<'_> {
         if let Some(why) = self.observed.unapproved.get(&candidate.digest) {
             return self.say("AwaitingApproval", format!("version {}: {why}", candidate.version));
         }
+        let Some(rollout) = &self.status.rollout else { return };
+        let next = if full { Weight::FULL } else { rollout.next_weight(self.policy) };
+        if let Some(why) = self.lacks(&candidate, next) {
+            return self.order(next, Reason::new("Scaling", format!("{why}: they are ordered, ask again then")));
+        }
         let Some(rollout) = &mut self.status.rollout else { return };
         rollout.paused = None;
         if full || rollout.is_last_step(self.policy) {
@@ -96,7 +101,7 @@ impl Look<'_> {
             return;
         };
         let limit = self.policy.max_duration;
-        if self.is_ready(&to) {
+        if self.is_ready(&to) && self.lacks(&to, Weight::FULL).is_none() {
             return self.replace_stable(to, Reason::new("Undone", format!("undone by {who}")));
         }
         if let Some(why) = self.observed.broken.get(&to.digest) {

@@ -1,6 +1,6 @@
 //! Nothing is in progress: is another version to be tried? And the version that serves first.
 
-use fairway_wire::Target;
+use fairway_wire::{Target, Weight};
 
 use super::{Ended, Loading, Look, RolloutResult};
 use crate::plan::{Reason, elapsed, spell};
@@ -36,11 +36,16 @@ impl Look<'_> {
             return self.give_up(&wanted, &why);
         }
         if !self.is_ready(&wanted) {
-            return self.wait_for(&wanted);
+            let why = format!("version {} is being fetched and verified", wanted.version);
+            return self.wait_for(&wanted, "Loading", &why);
         }
         if let (Some(until), false) = (frozen(&self.policy.freezes, self.now), planted(Bug::FrozenIgnored)) {
             let message = format!("version {} waits for the end of the freeze, {until}", wanted.version);
             return self.say("Frozen", message);
+        }
+        let share = self.status.stable.as_ref().map_or(Weight::FULL, |_| self.policy.steps.as_slice()[0].weight);
+        if let Some(why) = self.lacks(&wanted, share) {
+            return self.wait_for(&wanted, "Scaling", &why);
         }
         self.status.loading = None;
         match self.status.stable.clone() {
@@ -50,17 +55,17 @@ impl Look<'_> {
     }
 
     /// Invariant I12, before a version has any user.
-    fn wait_for(&mut self, wanted: &Target) {
+    fn wait_for(&mut self, wanted: &Target, code: &str, why: &str) {
         let since = match &self.status.loading {
             Some(loading) if loading.digest == wanted.digest => loading.since,
             _ => self.now,
         };
         let limit = self.observed.lease * LOADED_WITHIN_LEASES;
         if elapsed(since, self.now) > limit && !planted(Bug::LoadForever) {
-            return self.give_up(wanted, &format!("it was not there after {}", spell(limit)));
+            return self.give_up(wanted, &format!("after {}: {why}", spell(limit)));
         }
         self.status.loading = Some(Loading { digest: wanted.digest.clone(), since });
-        self.say("Loading", format!("version {} is being fetched and verified", wanted.version));
+        self.say(code, why);
     }
 
     fn give_up(&mut self, wanted: &Target, why: &str) {
