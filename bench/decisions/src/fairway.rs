@@ -10,10 +10,10 @@ use fairway_core::policy::{
     Step, Steps,
 };
 use fairway_stats::Cells;
+use fairway_stats::odds::design_effect;
 use fairway_wire::{ArmKey, ErrorKind, Route, Target, Track, Weight, Window};
 use jiff::Timestamp;
 
-use crate::clumps::Clumps;
 use crate::exposure::Ended;
 use crate::plan::{MATURE, Plan, STEPS, Schedule};
 use crate::traffic::{Request, Traffic};
@@ -24,8 +24,6 @@ pub const ERRORS: f64 = 0.1;
 pub const REWARD: f64 = 0.02;
 /// Chance of rolling back a version that is as good, over the whole rollout.
 pub const FALSE_ALARMS: f64 = 0.05;
-/// A tolerance that no canary exceeds.
-const NEVER: f64 = 1e6;
 const MINUTE: Duration = Duration::from_secs(60);
 /// As long as windows are minutes; a runtime that looks each few seconds has half a minute.
 const LEASE: Duration = Duration::from_secs(600);
@@ -58,6 +56,7 @@ pub fn policy(plan: Plan, errors: f64) -> Result<EndpointPolicy, PolicyError> {
         holdback: Weight::ZERO,
         slow_over: Duration::from_millis(50),
         deadline: Duration::from_millis(250),
+        scaling: None,
     })
 }
 
@@ -84,23 +83,30 @@ struct World<'a> {
     seq: u64,
     /// Exposures that have not matured, minute by minute: those of one arm, by the generation at which they happened.
     young: VecDeque<Vec<(ArmKey, u64, Cells)>>,
+    /// Windows tell errors by cell.
+    by_cell: bool,
+    /// Errors of stable and of the canary by cell.
+    errors: [Cells; 2],
 }
 
-/// The rollout of version 2 beside version 1 on this traffic as it is, and as it would be with the proposal for clumps.
+/// The rollout of version 2 beside version 1 on this traffic, by windows that tell errors by cell of users, as routers do, and
+/// by windows that only count them.
 ///
-/// The proposal's evidence is never above the gate's own (of a mean of powers and the power of a mean), so where the gate
-/// proved nothing both are the same.
+/// Clumps counted once never prove more than errors counted one by one (the mean of powers and the power of a mean), so
+/// where the count proved nothing both are the same.
+///
+/// # Errors
+/// Never: the policy's numbers are right.
 pub fn follow_both(plan: Plan, errors: f64, traffic: &Traffic) -> Result<[Followed; 2], PolicyError> {
-    let ours = follow(&policy(plan, errors)?, traffic, errors, false);
-    let proposed =
-        if ours.why == "errors" { follow(&policy(plan, NEVER)?, traffic, errors, true) } else { ours.clone() };
-    Ok([ours, proposed])
+    let policy = policy(plan, errors)?;
+    let counted = follow(&policy, traffic, false);
+    let ours = if counted.why == "errors" { follow(&policy, traffic, true) } else { counted.clone() };
+    Ok([ours, counted])
 }
 
-/// Drives the rollout until it is over and baked. Where the proposal judges, what it proves ends the rollout.
-fn follow(policy: &EndpointPolicy, traffic: &Traffic, errors: f64, proposal_judges: bool) -> Followed {
-    let mut world = World::new(policy);
-    let mut proposal = Clumps::new(errors);
+/// Drives the rollout until it is over and baked.
+fn follow(policy: &EndpointPolicy, traffic: &Traffic, by_cell: bool) -> Followed {
+    let mut world = World::new(policy, by_cell);
     let mut ended = Ended { rolled_back: None, in_bake: false, schedule: Schedule::default(), promoted: None };
     let mut why = String::new();
     for (minute, requests) in traffic.by_minute().iter().enumerate() {
@@ -108,7 +114,7 @@ fn follow(policy: &EndpointPolicy, traffic: &Traffic, errors: f64, proposal_judg
         if world.status.rollout.is_none() && world.status.bake.is_none() {
             break;
         }
-        let window = world.window(traffic, requests, &mut proposal);
+        let window = world.window(traffic, requests);
         let before = world.status.history.len();
         world.decide(&[window]);
         if let Some(last) = world.status.history.get(before) {
@@ -120,18 +126,13 @@ fn follow(policy: &EndpointPolicy, traffic: &Traffic, errors: f64, proposal_judg
                 break;
             }
         }
-        let alpha = policy.false_alarm_rate.get() / policy.gates.len() as f64;
-        if proposal_judges && ended.promoted.is_none() && proposal.rejects(alpha) {
-            (ended.rolled_back, why) = (Some(minute + 1), "errors".to_owned());
-            break;
-        }
     }
-    Followed { ended, why, design_effect: proposal.design_effect() }
+    Followed { ended, why, design_effect: design_effect(&world.errors[1], &world.errors[0]) }
 }
 
 impl<'a> World<'a> {
     /// Version 1 serves, and version 2 has just got its first users.
-    fn new(policy: &'a EndpointPolicy) -> Self {
+    fn new(policy: &'a EndpointPolicy, by_cell: bool) -> Self {
         let mut world = Self {
             policy,
             status: EndpointStatus::default(),
@@ -142,6 +143,8 @@ impl<'a> World<'a> {
             champion: None,
             seq: 0,
             young: VecDeque::new(),
+            by_cell,
+            errors: [Cells::new(), Cells::new()],
         };
         while world.champion.is_none() {
             world.decide(&[]);
@@ -173,6 +176,7 @@ impl<'a> World<'a> {
             unapproved: &none,
             champion: self.champion,
             acked: self.route.as_ref().map_or(0, |route| route.generation),
+            servers: None,
             requests: &[],
             serve_baseline: false,
             lease: LEASE,
@@ -184,6 +188,7 @@ impl<'a> World<'a> {
                 EndpointEffect::Unload { digest } => drop(self.ready.remove(&digest)),
                 EndpointEffect::SetRoute { route } => self.route = Some(route),
                 EndpointEffect::MoveChampion { to, .. } => self.champion = Some(to.version),
+                EndpointEffect::Scale { .. } => {}
             }
         }
         self.status = plan.status;
@@ -191,7 +196,7 @@ impl<'a> World<'a> {
 
     /// What the router says at the end of a minute. Whoever is assigned to a version that fails is answered by another; the
     /// reward counts for the assigned one.
-    fn window(&mut self, traffic: &Traffic, requests: &[Request], clumps: &mut Clumps) -> Window {
+    fn window(&mut self, traffic: &Traffic, requests: &[Request]) -> Window {
         let from = self.now;
         self.now += MINUTE;
         self.seq += 1;
@@ -204,7 +209,7 @@ impl<'a> World<'a> {
         let (mut n, mut bad) = ([0_u64; 2], [0_u64; 2]);
         for (on_canary, (target, track)) in sides.into_iter().enumerate() {
             let Some(target) = target else { continue };
-            let mut cells = Cells::new();
+            let (mut cells, mut failed) = (Cells::new(), Cells::new());
             for request in requests {
                 let user = traffic.users[usize::from(request.user)];
                 let assigned = weight < 100 && user.lot < weight;
@@ -215,18 +220,19 @@ impl<'a> World<'a> {
                 n[on_canary] += 1;
                 bad[on_canary] += u64::from(outcome.error);
                 cells.record(user.cell, f64::from(u8::from(outcome.reward)));
-                if weight < 100 {
-                    clumps.record(assigned, user.cell, outcome.error);
-                }
+                failed.record(user.cell, f64::from(u8::from(outcome.error)));
             }
             let key = ArmKey { digest: target.digest.clone(), track, segment: String::new() };
             let arm = window.arms.entry(key.clone()).or_default();
             arm.requests = n[on_canary];
             arm.errors.insert(ErrorKind::Error, bad[on_canary]);
+            if weight < 100 {
+                self.errors[on_canary].merge(&failed);
+            }
+            if self.by_cell {
+                arm.errors_by_cell = failed;
+            }
             exposed.push((key, route.generation, cells));
-        }
-        if weight < 100 {
-            clumps.look(n[1] as f64 / (n[0] + n[1]).max(1) as f64, bad[1], bad[0]);
         }
         self.young.push_back(exposed);
         if self.young.len() > MATURE {

@@ -5,7 +5,6 @@
 #![deny(missing_docs)]
 
 pub mod argo;
-pub mod clumps;
 pub mod exposure;
 pub mod fairway;
 pub mod flagger;

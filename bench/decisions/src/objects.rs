@@ -102,6 +102,7 @@ impl Endpoint {
             unapproved: BTreeMap::new(),
             champion: None,
             acked: 0,
+            servers: None,
             requests: Vec::new(),
             serve_baseline: false,
             lease: LEASE,
@@ -130,6 +131,7 @@ impl Endpoint {
                 EndpointEffect::Unload { digest } => drop(self.inputs.ready.remove(&digest)),
                 EndpointEffect::SetRoute { route } => self.inputs.acked = route.generation,
                 EndpointEffect::MoveChampion { to, .. } => self.inputs.champion = Some(to.version),
+                EndpointEffect::Scale { .. } => {}
             }
         }
         self.status = plan.status;
@@ -172,6 +174,10 @@ impl Endpoint {
 fn arm(requests: u64, generation: u64) -> Arm {
     let mut arm = Arm { requests, slow: requests / 50, ..Arm::default() };
     arm.errors.insert(ErrorKind::Error, requests / 100);
+    for nth in 0..requests {
+        arm.errors_by_cell.record((nth * 37) as u8, f64::from(u8::from(nth % 100 == 99)));
+        arm.slow_by_cell.record((nth * 41) as u8, f64::from(u8::from(nth % 50 == 49)));
+    }
     let cells = arm.reward.entry(generation).or_default();
     (0..requests).for_each(|nth| cells.record((nth * 37) as u8, f64::from(u8::from(nth % 5 == 0))));
     for name in ["historyLength", "score", "segment"] {
