@@ -9,7 +9,7 @@ use fairway_bench_decisions::report::{
     self, bar, harm_row, mean, median, per_thousand, print_table, rolled_back, users,
 };
 use fairway_bench_decisions::table::{Split, Table};
-use fairway_bench_decisions::traffic::{Crowd, ERRORS, GOALS, GOOD, HARMS, Harm, REWARD, Traffic, USERS};
+use fairway_bench_decisions::traffic::{Crowd, ERRORS, GOALS, GOOD, HARMS, Harm, LATER, REWARD, Traffic, USERS};
 use fairway_bench_decisions::tuning::{Setting, Tuned, most_false, tune};
 use fairway_bench_decisions::{fairway, measures, setting, threads};
 use fairway_core::policy::PolicyError;
@@ -17,7 +17,8 @@ use fairway_core::policy::PolicyError;
 const HELP: &str = "FAIRWAY_BENCH_ROLLOUTS  rollouts of a good candidate (1,000); each harm has a quarter of them
 FAIRWAY_BENCH_TUNING    rollouts of a good candidate on which the peers are tuned (600); each harm has a tenth
 FAIRWAY_BENCH_HOLD      minutes of each of the three steps (240)
-FAIRWAY_BENCH_FALSE     false rollbacks per 1,000 that the tuned peers may have (50)";
+FAIRWAY_BENCH_FALSE     false rollbacks per 1,000 that the tuned peers may have (50)
+FAIRWAY_BENCH_PARTS     what is run, of: clumps clumped even later harms (all)";
 
 /// Users exposed by the best peer, over those exposed by Fairway.
 const BAR: f64 = 3.0;
@@ -40,12 +41,21 @@ fn main() -> Result<(), PolicyError> {
         100.0 * most_false(),
         tuning.div_ceil(10),
     );
-    clumps(plan, good.div_ceil(2) as usize)?;
-    for crowd in [Crowd::Clumped, Crowd::Even] {
+    if wanted("clumps") {
+        clumps(plan, good.div_ceil(2) as usize)?;
+    }
+    for (part, crowd) in [("clumped", Crowd::Clumped), ("even", Crowd::Even)] {
+        if !wanted(part) {
+            continue;
+        }
         Comparison::new(plan, crowd, tuning as usize).print(good as usize)?;
         println!("\n{:.0} s so far", begun.elapsed().as_secs_f64());
     }
     Ok(())
+}
+
+fn wanted(part: &str) -> bool {
+    std::env::var("FAIRWAY_BENCH_PARTS").map_or(true, |parts| parts.split_whitespace().any(|one| one == part))
 }
 
 /// Fairway's false rollbacks, the more the errors clump.
@@ -202,6 +212,12 @@ impl Comparison {
             by("reward"),
             found.design_effect
         );
+        if wanted("later") {
+            self.later(good.div_ceil(4))?;
+        }
+        if !wanted("harms") {
+            return Ok(());
+        }
         let mut harms = Vec::new();
         for (nth, harm) in HARMS.into_iter().enumerate() {
             let goal = GOALS.iter().position(|goal| *goal == nth);
@@ -219,6 +235,15 @@ impl Comparison {
             harms.push(harmed);
         }
         self.bars(&found, &harms);
+        Ok(())
+    }
+
+    /// The settings stay, and the errors of both versions rise.
+    fn later(&self, count: usize) -> Result<(), PolicyError> {
+        let found = self.run(LATER, 20_000_000, count, &[])?;
+        let rows = self.labels().zip(&found.costs).map(|(label, costs)| vec![label.to_owned(), per_thousand(costs)]);
+        let title = format!("A good candidate while both versions have 1.5 % errors, same settings, {count} rollouts");
+        print_table(&title, &["method", "false rollbacks per 1,000 (95 %)"], &rows.collect::<Vec<_>>());
         Ok(())
     }
 

@@ -34,17 +34,21 @@ pub struct Harm {
     pub errors: f64,
     /// On reward.
     pub reward: f64,
+    /// On the errors of both versions.
+    pub both: f64,
 }
 
 /// A candidate that is as good as stable.
-pub const GOOD: Harm = Harm { name: "good", errors: 1.0, reward: 1.0 };
+pub const GOOD: Harm = Harm { name: "good", errors: 1.0, reward: 1.0, both: 1.0 };
+/// The same when something behind both versions has become worse.
+pub const LATER: Harm = Harm { name: "good, both 1.5 % errors", errors: 1.0, reward: 1.0, both: 1.5 };
 /// The harms, mildest first of each kind.
 pub const HARMS: [Harm; 5] = [
-    Harm { name: "errors x1.3", errors: 1.3, reward: 1.0 },
-    Harm { name: "errors x2", errors: 2.0, reward: 1.0 },
-    Harm { name: "errors x5", errors: 5.0, reward: 1.0 },
-    Harm { name: "reward -5 %", errors: 1.0, reward: 0.95 },
-    Harm { name: "reward -20 %", errors: 1.0, reward: 0.8 },
+    Harm { name: "errors x1.3", errors: 1.3, reward: 1.0, both: 1.0 },
+    Harm { name: "errors x2", errors: 2.0, reward: 1.0, both: 1.0 },
+    Harm { name: "errors x5", errors: 5.0, reward: 1.0, both: 1.0 },
+    Harm { name: "reward -5 %", errors: 1.0, reward: 0.95, both: 1.0 },
+    Harm { name: "reward -20 %", errors: 1.0, reward: 0.8, both: 1.0 },
 ];
 /// Those of [`HARMS`] that the bar is about.
 pub const GOALS: [usize; 3] = [1, 2, 4];
@@ -189,7 +193,7 @@ fn request(rng: &mut ChaCha8Rng, minute: u16, user: u16, person: &Person, harm: 
         error: error < person.errors * errors,
         reward: reward < person.reward * rewards,
     };
-    let (stable, candidate) = (outcome(1.0, 1.0), outcome(harm.errors, harm.reward));
+    let (stable, candidate) = (outcome(harm.both, 1.0), outcome(harm.both * harm.errors, harm.reward));
     Request { minute, user, lot: rng.random_range(0..100), stable, candidate }
 }
 
