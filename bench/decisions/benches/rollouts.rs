@@ -100,6 +100,10 @@ fn clumps(plan: Plan, good: usize) -> Result<(), PolicyError> {
     Ok(())
 }
 
+/// Fairway with the tolerances of the design's example, 10 % of errors and 2 % of reward; with none; and with the example's,
+/// but by windows that do not tell errors by cell of users.
+const OURS: [&str; 3] = ["Fairway", "Fairway, tolerances 0 %", "Fairway, if windows only counted errors"];
+
 /// A peer in the comparison.
 struct Peer {
     label: String,
@@ -122,7 +126,7 @@ type Rollout = (Vec<Cost>, Vec<Cost>, f64, String);
 
 /// What each method made of many rollouts of one candidate.
 struct Found {
-    /// Fairway by windows that tell errors by cell, and by windows that only count them, then the peers.
+    /// Those of [`OURS`], then the peers.
     costs: Vec<Vec<Cost>>,
     alone: Vec<Vec<Cost>>,
     design_effect: f64,
@@ -157,11 +161,12 @@ impl Comparison {
             let (by_user, by_request) = (Table::new(&traffic, Split::Users), Table::new(&traffic, Split::Requests));
             let table = |split| if split == Split::Users { &by_user } else { &by_request };
             let [ours, counted] = fairway::follow_both(self.plan, fairway::ERRORS, &traffic)?;
+            let strict = fairway::follow_strictly(self.plan, &traffic)?;
             let cost = |ended: &fairway_bench_decisions::exposure::Ended, split| {
                 ended.cost(self.plan, &traffic, table(split), split)
             };
             let peer = |peer: &Peer| cost(&peer.setting.run(self.plan, table(peer.split)), peer.split);
-            let mut costs = vec![cost(&ours.ended, Split::Users), cost(&counted.ended, Split::Users)];
+            let mut costs: Vec<Cost> = [&ours, &strict, &counted].map(|it| cost(&it.ended, Split::Users)).to_vec();
             costs.extend(self.peers.iter().map(peer));
             Ok((costs, alone.iter().map(peer).collect(), counted.design_effect, ours.why))
         });
@@ -169,7 +174,7 @@ impl Comparison {
         let column = |nth: usize| rollouts.iter().map(|rollout| rollout.0[nth]).collect();
         let alone_column = |nth: usize| rollouts.iter().map(|rollout| rollout.1[nth]).collect();
         Ok(Found {
-            costs: (0..self.peers.len() + 2).map(column).collect(),
+            costs: (0..self.peers.len() + OURS.len()).map(column).collect(),
             alone: (0..alone.len()).map(alone_column).collect(),
             design_effect: median(rollouts.iter().map(|rollout| rollout.2)),
             why: rollouts.into_iter().map(|rollout| rollout.3).collect(),
@@ -177,8 +182,7 @@ impl Comparison {
     }
 
     fn labels(&self) -> impl Iterator<Item = &str> {
-        let ours = ["Fairway", "Fairway, if windows only counted errors"];
-        ours.into_iter().chain(self.peers.iter().map(|peer| peer.label.as_str()))
+        OURS.into_iter().chain(self.peers.iter().map(|peer| peer.label.as_str()))
     }
 
     fn print(&self, good: usize) -> Result<(), PolicyError> {
@@ -249,7 +253,7 @@ impl Comparison {
 
     fn bars(&self, good: &Found, harms: &[Found]) {
         println!("\nBars:\n");
-        for (nth, label) in ["Fairway", "Fairway, if windows only counted errors"].into_iter().enumerate() {
+        for (nth, label) in OURS.into_iter().enumerate() {
             let rate = rolled_back(&good.costs[nth]);
             bar(&format!("{label}: at most 5 % false rollbacks: {:.1} %", 100.0 * rate), rate <= FALSE);
             for (goal, harm) in GOALS.into_iter().enumerate() {
@@ -257,7 +261,7 @@ impl Comparison {
                 for (split, by) in
                     [(Split::Requests, "as published, split by request"), (Split::Users, "lent our split by user")]
                 {
-                    let tuned = self.peers.iter().zip(&harms[harm].costs[2..]).skip(self.examples);
+                    let tuned = self.peers.iter().zip(&harms[harm].costs[OURS.len()..]).skip(self.examples);
                     let (best, peer) = best(tuned, split);
                     let (alone, _) = best_alone(&self.alone[goal], &harms[harm].alone, split);
                     let what = format!(

@@ -32,7 +32,7 @@ const LEASE: Duration = Duration::from_secs(600);
 ///
 /// # Errors
 /// Never: its numbers are right.
-pub fn policy(plan: Plan, errors: f64) -> Result<EndpointPolicy, PolicyError> {
+pub fn policy(plan: Plan, errors: f64, reward: f64) -> Result<EndpointPolicy, PolicyError> {
     let hold = MINUTE * plan.hold as u32;
     let step = |weight| Step { weight: Weight::from_percent(weight), hold, segments: Vec::new() };
     Ok(EndpointPolicy {
@@ -40,7 +40,7 @@ pub fn policy(plan: Plan, errors: f64) -> Result<EndpointPolicy, PolicyError> {
         min_requests: 500,
         gates: vec![
             RolloutGate::Errors { tolerance: errors },
-            RolloutGate::Reward { tolerance: Margin::Relative(REWARD) },
+            RolloutGate::Reward { tolerance: Margin::Relative(reward) },
         ],
         require_proof: false,
         shadow: false,
@@ -98,10 +98,18 @@ struct World<'a> {
 /// # Errors
 /// Never: the policy's numbers are right.
 pub fn follow_both(plan: Plan, errors: f64, traffic: &Traffic) -> Result<[Followed; 2], PolicyError> {
-    let policy = policy(plan, errors)?;
+    let policy = policy(plan, errors, REWARD)?;
     let counted = follow(&policy, traffic, false);
     let ours = if counted.why == "errors" { follow(&policy, traffic, true) } else { counted.clone() };
     Ok([ours, counted])
+}
+
+/// The same by windows that tell errors by cell, with a policy that tolerates nothing.
+///
+/// # Errors
+/// Never, as above.
+pub fn follow_strictly(plan: Plan, traffic: &Traffic) -> Result<Followed, PolicyError> {
+    Ok(follow(&policy(plan, 0.0, 0.0)?, traffic, true))
 }
 
 /// Drives the rollout until it is over and baked.

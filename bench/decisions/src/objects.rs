@@ -43,7 +43,7 @@ pub fn endpoint_policy(plan: Plan) -> Result<EndpointPolicy, PolicyError> {
             RolloutGate::Errors { tolerance: 0.2 },
             RolloutGate::Reward { tolerance: Margin::Absolute(0.01) },
         ],
-        ..fairway::policy(plan, fairway::ERRORS)?
+        ..fairway::policy(plan, fairway::ERRORS, fairway::REWARD)?
     })
 }
 
