@@ -137,8 +137,8 @@ impl Endpoint {
         self.status = plan.status;
     }
 
-    /// What its router says of the next minute: 200 answers to each of ten segments by each version on its weight, 1 % errors,
-    /// 2 % slow, reward .2, matured at once.
+    /// What its router says of the next minute: 10,000 requests of ten segments, split by the weight, of which 1 % failed and
+    /// 2 % were slow, and their reward, .2 and matured at once.
     pub fn next_window(&self) -> Window {
         let mut window = Window::new("router", self.seq + 1, self.now, self.now + MINUTE);
         let Some(route) = &self.status.route else { return window };
