@@ -32,6 +32,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fairway-simulator",
         ],
     ),
+    (
+        "fairway-bench-decisions",
+        &["fairway-bench-stats", "fairway-core", "fairway-sim", "fairway-stats", "fairway-wire"],
+    ),
     ("fairway-bench-registry", &["fairway-registry"]),
     ("fairway-bench-stats", &["fairway-stats"]),
     ("fairway-bench", &["fairway-model", "fairway-server", "fairway-trainer", "fairway-wire", "fairway-stats"]),

@@ -61,19 +61,37 @@ pub fn kayenta(looks: usize) -> Named {
                     values.push(look.bad[arm] as f64 / look.requests[arm] as f64);
                 }
             }
-            (look.index + 1).is_multiple_of(looks / JUDGEMENTS) && is_high(&series[0], &series[1])
+            (look.index + 1).is_multiple_of(looks / JUDGEMENTS)
+                && Shift::between(&series[0], &series[1]).is_high(CONFIDENCE, TOLERANCE)
         }
     })
 }
 
-fn is_high(canary: &[f64], stable: &[f64]) -> bool {
-    let mut differences: Vec<f64> = canary.iter().flat_map(|c| stable.iter().map(move |s| c - s)).collect();
-    differences.sort_unstable_by(f64::total_cmp);
-    let (m, n) = (canary.len() as f64, stable.len() as f64);
-    let z = z_quantile(1.0 - (1.0 - CONFIDENCE) / 2.0);
-    let lower = (m * n / 2.0 - z * (m * n * (m + n + 1.0) / 12.0).sqrt()).floor().max(0.0) as usize;
-    match (differences.get(lower), differences.get(differences.len() / 2)) {
-        (Some(&low), Some(&middle)) => low > TOLERANCE * middle.abs(),
-        _ => false,
+/// How far the points of one series lie above those of another, as Kayenta's judge sees it: all pairwise differences in order,
+/// of which the middle one is the Hodges–Lehmann estimate. Ties are not corrected for.
+#[derive(Clone, Debug)]
+pub struct Shift {
+    differences: Vec<f64>,
+    m: f64,
+    n: f64,
+}
+
+impl Shift {
+    /// Of `canary` above `stable`.
+    pub fn between(canary: &[f64], stable: &[f64]) -> Self {
+        let mut differences: Vec<f64> = canary.iter().flat_map(|c| stable.iter().map(move |s| c - s)).collect();
+        differences.sort_unstable_by(f64::total_cmp);
+        Self { differences, m: canary.len() as f64, n: stable.len() as f64 }
+    }
+
+    /// The lower end of the interval is above `tolerance` times the estimate. Never without points on both sides.
+    pub fn is_high(&self, confidence: f64, tolerance: f64) -> bool {
+        let (m, n) = (self.m, self.n);
+        let z = z_quantile(1.0 - (1.0 - confidence) / 2.0);
+        let lower = (m * n / 2.0 - z * (m * n * (m + n + 1.0) / 12.0).sqrt()).floor().max(0.0) as usize;
+        match (self.differences.get(lower), self.differences.get(self.differences.len() / 2)) {
+            (Some(&low), Some(&middle)) => low > tolerance * middle.abs(),
+            _ => false,
+        }
     }
 }
