@@ -74,14 +74,22 @@ impl Cells {
         self.cells.is_none()
     }
 
+    /// Units, sum and occupied cells, in one walk.
+    fn totals(&self) -> (u64, Fixed, usize) {
+        let Some(cells) = &self.cells else { return (0, Fixed::ZERO, 0) };
+        cells.iter().fold((0, Fixed::ZERO, 0), |(n, sum, occupied), cell| {
+            (cell.n.saturating_add(n), sum + cell.sum, occupied + usize::from(cell.n > 0))
+        })
+    }
+
     /// How many units were recorded.
     pub fn n(&self) -> u64 {
-        self.all().iter().fold(0, |sum, c| sum.saturating_add(c.n))
+        self.totals().0
     }
 
     /// The sum of the values, in the metric's unit.
     pub fn sum(&self) -> f64 {
-        self.all().iter().map(|c| c.sum).sum::<Fixed>().to_f64()
+        self.totals().1.to_f64()
     }
 
     /// Units and sum of each of the 256 cells, in order; of an empty one too.
@@ -91,13 +99,13 @@ impl Cells {
 
     /// How many cells hold a unit: the independent groups behind the standard error.
     pub fn occupied(&self) -> usize {
-        self.all().iter().filter(|c| c.n > 0).count()
+        self.totals().2
     }
 
     /// The mean value of a unit; `None` without units.
     pub fn mean(&self) -> Option<f64> {
-        let n = self.n();
-        (n > 0).then(|| self.sum() / n as f64)
+        let (n, sum, _) = self.totals();
+        (n > 0).then(|| sum.to_f64() / n as f64)
     }
 
     /// The standard error of the mean, robust to dependence within cells; `None` with fewer than 2 occupied cells.
@@ -105,13 +113,14 @@ impl Cells {
     /// Linearised ratio (delta method): with R the mean and Z = s − R n of a cell, the variance is
     /// C/(C−1) · Σ Z² / N² over the C occupied cells.
     pub fn standard_error(&self) -> Option<f64> {
-        let mean = self.mean()?;
-        let occupied = self.occupied() as f64;
-        if occupied < 2.0 {
+        let (n, sum, occupied) = self.totals();
+        if occupied < 2 {
             return None;
         }
+        let (n, occupied) = (n as f64, occupied as f64);
+        let mean = sum.to_f64() / n;
         let squares: f64 = self.all().iter().map(|c| (c.sum.to_f64() - mean * c.n as f64).powi(2)).sum();
-        Some((occupied / (occupied - 1.0) * squares).sqrt() / self.n() as f64)
+        Some((occupied / (occupied - 1.0) * squares).sqrt() / n)
     }
 }
 

@@ -10,7 +10,7 @@ use fairway_stats::Cells;
 use fairway_stats::confidence::{MINIMUM_CELLS, MINIMUM_UNITS, asymptotic_half_width_one_sided, rho2_exact};
 use fairway_stats::odds::design_effect;
 use fairway_stats::verdict::{self, RateGate};
-use fairway_wire::{Arm, Pair, Rival, Track, Window};
+use fairway_wire::{Pair, Rival, Track, Window};
 use serde::{Deserialize, Serialize};
 
 use crate::policy::{EndpointPolicy, Margin, RolloutGate};
@@ -44,19 +44,19 @@ struct Rare {
     gate: RateGate,
     /// Requests of canary and stable by user-hash cell, 1 if it was so: how far it comes clumped by user.
     by_cell: [Cells; 2],
+    clumps: f64,
     bad: [u64; 2],
 }
 
 impl Rare {
     fn new(tolerance: f64, alpha: f64) -> Self {
-        Self { gate: RateGate::new(tolerance, alpha), by_cell: [Cells::new(), Cells::new()], bad: [0; 2] }
+        Self { gate: RateGate::new(tolerance, alpha), by_cell: [Cells::new(), Cells::new()], clumps: 1.0, bad: [0; 2] }
     }
 
-    fn look(&mut self, requests: [u64; 2], bad: [u64; 2], by_cell: [&Cells; 2]) {
-        for (mine, more) in self.by_cell.iter_mut().zip(by_cell) {
-            mine.merge(more);
-        }
-        self.gate.set_design_effect(design_effect(&self.by_cell[0], &self.by_cell[1]));
+    /// Adds one look; the cells of both sides are merged before.
+    fn look(&mut self, requests: [u64; 2], bad: [u64; 2]) {
+        self.clumps = design_effect(&self.by_cell[0], &self.by_cell[1]);
+        self.gate.set_design_effect(self.clumps);
         self.gate.look(requests, bad);
         for (mine, more) in self.bad.iter_mut().zip(bad) {
             *mine += more;
@@ -127,23 +127,39 @@ impl Evidence {
     }
 
     fn absorb_requests(&mut self, window: &Window, segments: &[String], current: u64) {
-        let canary = sum_arms(window, &self.canary, Track::Canary, segments);
-        let stable = sum_arms(window, &self.stable, Track::Stable, segments);
-        let requests = [canary.requests, stable.requests];
+        let (mut requests, mut errors, mut slow) = ([0_u64; 2], [0_u64; 2], [0_u64; 2]);
+        for (key, arm) in &window.arms {
+            let side = match key.track {
+                Track::Canary if key.digest == self.canary => 0,
+                Track::Stable if key.digest == self.stable => 1,
+                _ => continue,
+            };
+            if !is_eligible(segments, &key.segment) {
+                continue;
+            }
+            requests[side] += arm.requests;
+            errors[side] += arm.errors_total();
+            slow[side] += arm.slow;
+            if let Some(rare) = &mut self.errors {
+                rare.by_cell[side].merge(&arm.errors_by_cell);
+            }
+            if let Some(rare) = &mut self.slow {
+                rare.by_cell[side].merge(&arm.slow_by_cell);
+            }
+        }
         if requests == [0; 2] {
             return;
         }
-        if let Some(errors) = &mut self.errors {
-            let bad = [canary.errors_total(), stable.errors_total()];
-            errors.look(requests, bad, [&canary.errors_by_cell, &stable.errors_by_cell]);
+        if let Some(rare) = &mut self.errors {
+            rare.look(requests, errors);
         }
-        if let Some(slow) = &mut self.slow {
-            slow.look(requests, [canary.slow, stable.slow], [&canary.slow_by_cell, &stable.slow_by_cell]);
+        if let Some(rare) = &mut self.slow {
+            rare.look(requests, slow);
         }
-        self.canary_requests += canary.requests;
-        self.stable_requests += stable.requests;
+        self.canary_requests += requests[0];
+        self.stable_requests += requests[1];
         if window.generation >= current {
-            self.answered_at_weight += canary.requests - canary.errors_total().min(canary.requests);
+            self.answered_at_weight += requests[0] - errors[0].min(requests[0]);
         }
     }
 
@@ -355,20 +371,4 @@ fn pair_contrast(pair: &Pair, tolerance: Margin) -> Option<Contrast> {
 
 fn is_eligible(segments: &[String], segment: &str) -> bool {
     segments.is_empty() || segments.iter().any(|one| one == segment)
-}
-
-fn sum_arms(window: &Window, digest: &str, track: Track, segments: &[String]) -> Arm {
-    let mut sum = Arm::default();
-    for (key, arm) in &window.arms {
-        if key.digest == digest && key.track == track && is_eligible(segments, &key.segment) {
-            sum.requests += arm.requests;
-            sum.slow += arm.slow;
-            sum.errors_by_cell.merge(&arm.errors_by_cell);
-            sum.slow_by_cell.merge(&arm.slow_by_cell);
-            for (kind, n) in &arm.errors {
-                *sum.errors.entry(*kind).or_default() += n;
-            }
-        }
-    }
-    sum
 }
