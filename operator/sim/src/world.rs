@@ -138,6 +138,8 @@ pub struct World {
     /// What the last plans said, oldest first.
     pub story: VecDeque<String>,
     controllers: Vec<Controller>,
+    /// Servers crash in this schedule, before it calms down.
+    servers_crash: bool,
     /// Steps so far.
     pub steps: usize,
     quiet: bool,
@@ -157,6 +159,7 @@ impl World {
             stats: Stats::default(),
             violation: None,
             story: VecDeque::new(),
+            servers_crash: faults.fleet > 0,
             controllers: vec![Controller::new(1), Controller::new(2)],
             steps: 0,
             quiet: false,
@@ -509,7 +512,7 @@ impl World {
         // Beside a version that is no better, or whose servers crash all the time, nothing can be shown.
         let errs = |target: Option<&Target>| target.and_then(|it| versions.get(&it.version)).map_or(0, |it| it.errors);
         let worse = errs(status.stable.as_ref()) > errs(before.stable.as_ref()) + 100;
-        if promoted && worse && !by_hand && self.faults.fleet == 0 {
+        if promoted && worse && !by_hand && !self.servers_crash {
             broken.push("a version that fails two of five requests was promoted beside one that does not");
         }
         let promotion = promoted.then_some("a version was promoted");
