@@ -54,6 +54,15 @@ async fn killed_at_any_moment_it_goes_on() {
     assert!(process.wait().unwrap().success(), "asked to stop, it stops in order");
     seen.look(&state, folder.path()).await;
     assert!(seen.outcomes.len() >= 2, "{seen:?}");
+
+    // Whatever was lost with a process, no stored plan was decided by anything that is not in the bucket.
+    let registry = state.join("registry");
+    let mut verify = fairway(&state);
+    verify.args(["backtest", "--verify", "--endpoint", "shop", "--registry"]).arg(&registry);
+    let verified = verify.output().unwrap();
+    let said = String::from_utf8_lossy(&verified.stdout).into_owned();
+    assert!(verified.status.success(), "{said}{}", String::from_utf8_lossy(&verified.stderr));
+    assert!(said.contains("plans follow from what they were decided by"), "{said}");
 }
 
 fn up(state: &Path) -> Child {
