@@ -198,6 +198,8 @@ mod tests {
     #[test]
     fn quantiles_interpolate_and_ignore_what_is_not_finite() {
         assert_eq!(edges_of(&[4.0, 1.0, 3.0, 2.0], 4), [1.75, 2.5, 3.25]);
+        // More bins than values, all of them the same.
+        assert_eq!(edges_of(&[0.0; 9], 11).first(), Some(&0.0));
         let odd = [f64::NAN, -f64::NAN, 4.0, f64::INFINITY, 1.0, 3.0];
         let odd = [&odd[..], &[2.0, f64::NEG_INFINITY]].concat();
         assert_eq!(edges_of(&odd, 4), [1.75, 2.5, 3.25]);

@@ -116,3 +116,10 @@ pub struct Route {
     /// A router that has heard nothing by then sets the canary to 0 by itself (invariant I3).
     pub lease_until: Option<Timestamp>,
 }
+
+impl Route {
+    /// The versions that it may send users to.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.stable.iter().chain(self.canary.iter().map(|canary| &canary.target))
+    }
+}

@@ -95,20 +95,12 @@ impl Evidence {
     /// Nothing seen yet.
     pub fn new(policy: &EndpointPolicy, canary: &str, stable: &str) -> Self {
         let alpha = alpha(policy);
-        let tolerance = |wanted: fn(&RolloutGate) -> Option<f64>| {
-            policy.gates.iter().find_map(wanted).map(|tolerance| Rare::new(tolerance, alpha))
-        };
+        let rare = |tolerance: Option<f64>| tolerance.map(|tolerance| Rare::new(tolerance, alpha));
         Self {
             canary: canary.to_owned(),
             stable: stable.to_owned(),
-            errors: tolerance(|gate| match gate {
-                RolloutGate::Errors { tolerance } => Some(*tolerance),
-                _ => None,
-            }),
-            slow: tolerance(|gate| match gate {
-                RolloutGate::Slow { tolerance, .. } => Some(*tolerance),
-                _ => None,
-            }),
+            errors: rare(policy.errors_tolerance()),
+            slow: rare(policy.slow_tolerance()),
             strata: BTreeMap::new(),
             canary_requests: 0,
             stable_requests: 0,
@@ -212,9 +204,9 @@ impl Evidence {
             verdict::Outcome::NonInferior | verdict::Outcome::Better => Outcome::NonInferior,
             verdict::Outcome::Inconclusive => Outcome::Inconclusive,
         };
-        let clumped = design_effect(&rare.by_cell[0], &rare.by_cell[1]);
+        let clumps = rare.clumps;
         let clumped =
-            if clumped > 1.05 { format!(", clumps of {clumped:.1} by user counted once") } else { String::new() };
+            if clumps > 1.05 { format!(", clumps of {clumps:.1} by user counted once") } else { String::new() };
         let message = format!(
             "{gate}: {} of {} on the canary, {} of {} on stable; evidence of harm {:.2} of the {:.2} needed{clumped}",
             rare.bad[0],

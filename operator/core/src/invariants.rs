@@ -116,25 +116,20 @@ pub fn traffic_only_to_verified(observed: &EndpointObserved<'_>, plan: &Endpoint
 /// I7: stable, the candidate and the way back stay loaded, and so does whatever a router may still send users to.
 pub fn stable_stays(observed: &EndpointObserved<'_>, plan: &EndpointPlan) -> bool {
     let status = &plan.status;
-    let canary = |route: &Route| route.canary.as_ref().map(|canary| canary.target.digest.clone());
-    let mut needed: Vec<String> = Vec::new();
-    needed.extend(status.stable.as_ref().map(|stable| stable.digest.clone()));
-    needed.extend(status.rollout.as_ref().map(|rollout| rollout.candidate.digest.clone()));
-    needed.extend(status.bake.as_ref().map(|bake| bake.previous.digest.clone()));
-    needed.extend(status.route.as_ref().and_then(canary));
     let before = observed.status.route.as_ref();
-    if let Some(route) = before.filter(|route| observed.acked < route.generation) {
-        needed.extend(canary(route).into_iter().chain(route.stable.as_ref().map(|stable| stable.digest.clone())));
-    }
     let changed = before.map(|route| route.generation) != status.route.as_ref().map(|route| route.generation);
-    if let Some(route) = before.filter(|_| changed) {
-        needed.extend(canary(route).into_iter().chain(route.stable.as_ref().map(|stable| stable.digest.clone())));
-    }
+    // Routers may still have the route of before: they have not said otherwise, or it ends with this plan.
+    let still = before.filter(|route| changed || observed.acked < route.generation);
+    let routed = status.route.iter().chain(still).flat_map(Route::targets);
+    let on_trial = status.rollout.iter().map(|rollout| &rollout.candidate);
+    let kept = status.stable.iter().chain(on_trial).chain(status.bake.iter().map(|bake| &bake.previous));
+    let needed: Vec<&String> = kept.chain(routed).map(|target| &target.digest).collect();
     let unloaded = plan.effects.iter().filter_map(|effect| match effect {
         EndpointEffect::Unload { digest } => Some(digest),
         _ => None,
     });
-    (status.rollout.is_none() || status.stable.is_some()) && unloaded.into_iter().all(|digest| !needed.contains(digest))
+    (status.rollout.is_none() || status.stable.is_some())
+        && unloaded.into_iter().all(|digest| !needed.contains(&digest))
 }
 
 /// I7: servers for a weight are ready before it is set.
@@ -142,7 +137,7 @@ pub fn capacity_comes_first(policy: &EndpointPolicy, observed: &EndpointObserved
     let (Some(scaling), Some(servers)) = (&policy.scaling, observed.servers) else {
         return true;
     };
-    let load: f64 = plan.status.scalers.values().map(|scaler| scaler.in_flight(scaling)).sum();
+    let load = scaling::load_of_all(scaling, &plan.status.scalers);
     let enough = |digest: &str, share: f64| {
         let ready = servers.get(digest).map_or(0, |servers| servers.ready);
         ready >= scaling::needed(scaling, load, share).min(scaling.max)
@@ -163,7 +158,7 @@ pub fn floors_hold(policy: &EndpointPolicy, observed: &EndpointObserved<'_>, pla
     let (Some(scaling), Some(_)) = (&policy.scaling, observed.servers) else {
         return true;
     };
-    let load: f64 = plan.status.scalers.values().map(|scaler| scaler.in_flight(scaling)).sum();
+    let load = scaling::load_of_all(scaling, &plan.status.scalers);
     let floor = scaling::needed(scaling, load, 1.0).min(scaling.max);
     let status = &plan.status;
     let stable = status.stable.as_ref().filter(|_| status.rollout.is_some() || status.bake.is_some());

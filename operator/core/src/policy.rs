@@ -307,6 +307,24 @@ pub struct EndpointPolicy {
     pub scaling: Option<ScalingPolicy>,
 }
 
+impl EndpointPolicy {
+    /// The tolerance of the gate on errors, if there is one.
+    pub fn errors_tolerance(&self) -> Option<f64> {
+        self.gates.iter().find_map(|gate| match gate {
+            RolloutGate::Errors { tolerance } => Some(*tolerance),
+            _ => None,
+        })
+    }
+
+    /// The tolerance of the gate on slow answers, if there is one.
+    pub fn slow_tolerance(&self) -> Option<f64> {
+        self.gates.iter().find_map(|gate| match gate {
+            RolloutGate::Slow { tolerance, .. } => Some(*tolerance),
+            _ => None,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

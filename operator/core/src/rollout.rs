@@ -11,7 +11,7 @@ use crate::afterwards::Afterwards;
 use crate::evidence::{Eligible, Evidence, Outcome, Verdict, alpha};
 use crate::plan::{elapsed, spell};
 use crate::planted::{Bug, planted};
-use crate::policy::{EndpointPolicy, RolloutGate, Step};
+use crate::policy::{EndpointPolicy, Step};
 
 /// A candidate on trial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,13 +72,8 @@ pub struct Bake {
 impl Bake {
     /// Begins now.
     pub fn new(previous: Target, rollout: Rollout, policy: &EndpointPolicy, now: Timestamp) -> Self {
-        let tolerance = policy.gates.iter().find_map(|gate| match gate {
-            RolloutGate::Errors { tolerance } => Some(*tolerance),
-            _ => None,
-        });
-        let before = rollout.evidence.errors_of_both();
-        let afterwards =
-            tolerance.zip(before).map(|(tolerance, (requests, bad))| Afterwards::new(requests, bad, tolerance));
+        let before = policy.errors_tolerance().zip(rollout.evidence.errors_of_both());
+        let afterwards = before.map(|(tolerance, (requests, bad))| Afterwards::new(requests, bad, tolerance));
         Self { previous, since: now, rollout, afterwards }
     }
 

@@ -12,6 +12,7 @@ mod history;
 mod policy;
 mod windows;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -99,6 +100,11 @@ struct Load {
     stable: f64,
     panic: f64,
     now: Timestamp,
+}
+
+/// Work in flight of all tracks together.
+pub fn load_of_all(policy: &ScalingPolicy, scalers: &BTreeMap<String, Scaler>) -> f64 {
+    scalers.values().map(|scaler| scaler.in_flight(policy)).sum()
 }
 
 impl Scaler {

@@ -16,8 +16,6 @@ use crate::tape::Tape;
 pub struct Entry<Status, Effect> {
     /// Who wrote it: tells a controller its own.
     pub txn: u64,
-    /// When it was decided.
-    pub time: Timestamp,
     /// What is remembered.
     pub status: Arc<Status>,
     /// What is to be done.

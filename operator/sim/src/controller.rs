@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use fairway_core::endpoint::{self, EndpointEffect, EndpointObserved, EndpointStatus, RolloutRequest, RolloutResult};
 use fairway_core::model::{self, Champion, ModelEffect, ModelObserved, ModelRequest, ModelStatus};
-use fairway_core::{Plan, invariants};
+use fairway_core::{Plan, Reason, invariants};
 use fairway_wire::{Profile, Target};
 
-use crate::bucket::{Answer, Entry, append};
+use crate::bucket::{Answer, Entry, Log, append};
 use crate::plane::acked;
+use crate::tape::Tape;
 use crate::world::{LEASE, World};
 
 /// A plan that was read or written, and what of it is still to be done.
@@ -96,37 +97,21 @@ impl Controller {
         let (plan, broken) = decide_endpoint(world, index, &kept.status, windows.clone(), &requests);
         world.stats.decisions += 1;
         let matters = plan.effects.iter().any(|effect| !matches!(effect, EndpointEffect::Load { .. }));
-        let codes: Vec<String> = plan.reasons.iter().map(|reason| reason.code.clone()).collect();
-        if !matters && codes == kept.said && windows.is_empty() {
+        if !matters && codes(&plan.reasons) == kept.said && windows.is_empty() {
             // Nothing new: what is to be loaded is asked for all the same.
             kept.undone = plan.effects.into();
             return kept.undone.is_empty();
         }
-        let txn = self.transaction();
-        let entry = Entry {
-            txn,
-            time: world.now,
-            status: Arc::new(plan.status),
-            effects: plan.effects.clone(),
-            by_hand: !requests.is_empty(),
-        };
-        let status = entry.status.clone();
-        let faults = world.faults.bucket;
+        let reasons = plan.reasons.clone();
+        let entry = entry(self.transaction(), plan, !requests.is_empty());
         let log = &mut world.endpoints[index].part.plans;
-        let answer = append(log, kept.seq + 1, entry, &mut world.tape, faults);
-        let ours = answer == Answer::Created || log.get(kept.seq).is_some_and(|entry| entry.txn == txn);
-        if ours {
-            (kept.seq, kept.status, kept.said) = (kept.seq + 1, status, codes);
-            kept.undone = plan.effects.into();
+        if kept.append(log, entry, &reasons, &mut world.tape, world.faults.bucket) {
             *from = windows.end;
-            world.tell("endpoint", index, &plan.reasons);
+            world.tell("endpoint", index, &reasons);
             // One that was not stored was decided on what is past, and does nothing.
             broken.into_iter().for_each(|promise| world.violate(promise.to_owned()));
             world.endpoint_planned(index);
         } else {
-            if answer == Answer::Taken || log.len() > kept.seq {
-                *kept = taken_up(log);
-            }
             // What people asked was not heard, and is asked again.
             world.endpoints[index].asked.extend(requests);
         }
@@ -148,38 +133,54 @@ impl Controller {
         let requests = std::mem::take(&mut world.models[index].asked);
         let (plan, broken) = decide_model(world, index, serving, &kept.status, &endpoint, windows.clone(), &requests);
         world.stats.decisions += 1;
-        let codes: Vec<String> = plan.reasons.iter().map(|reason| reason.code.clone()).collect();
-        if plan.effects.is_empty() && codes == kept.said && windows.is_empty() {
+        if plan.effects.is_empty() && codes(&plan.reasons) == kept.said && windows.is_empty() {
             return true;
         }
-        let txn = self.transaction();
-        let entry = Entry {
-            txn,
-            time: world.now,
-            status: Arc::new(plan.status),
-            effects: plan.effects.clone(),
-            by_hand: !requests.is_empty(),
-        };
-        let status = entry.status.clone();
-        let faults = world.faults.bucket;
+        let reasons = plan.reasons.clone();
+        let entry = entry(self.transaction(), plan, !requests.is_empty());
         let log = &mut world.models[index].part.plans;
-        let answer = append(log, kept.seq + 1, entry, &mut world.tape, faults);
-        let ours = answer == Answer::Created || log.get(kept.seq).is_some_and(|entry| entry.txn == txn);
-        if ours {
-            (kept.seq, kept.status, kept.said) = (kept.seq + 1, status, codes);
-            kept.undone = plan.effects.into();
+        if kept.append(log, entry, &reasons, &mut world.tape, world.faults.bucket) {
             *from = windows.end;
-            world.tell("model", index, &plan.reasons);
+            world.tell("model", index, &reasons);
             broken.into_iter().for_each(|promise| world.violate(promise.to_owned()));
             world.model_planned(index);
         } else {
-            if answer == Answer::Taken || log.len() > kept.seq {
-                *kept = taken_up(log);
-            }
             world.models[index].asked.extend(requests);
         }
         kept.undone.is_empty()
     }
+}
+
+impl<Status: Default, Effect: Clone> Kept<Status, Effect> {
+    /// Appends a plan, and keeps it if it is there and ours; otherwise what somebody else has appended. True if it is ours.
+    fn append(
+        &mut self,
+        log: &mut Log<Status, Effect>,
+        entry: Entry<Status, Effect>,
+        reasons: &[Reason],
+        tape: &mut Tape,
+        faults: u32,
+    ) -> bool {
+        let (txn, status) = (entry.txn, entry.status.clone());
+        let undone = entry.effects.iter().cloned().collect();
+        let answer = append(log, self.seq + 1, entry, tape, faults);
+        if answer == Answer::Created || log.get(self.seq).is_some_and(|entry| entry.txn == txn) {
+            *self = Self { seq: self.seq + 1, status, undone, said: codes(reasons) };
+            return true;
+        }
+        if answer == Answer::Taken || log.len() > self.seq {
+            *self = taken_up(log);
+        }
+        false
+    }
+}
+
+fn entry<Status, Effect>(txn: u64, plan: Plan<Effect, Status>, by_hand: bool) -> Entry<Status, Effect> {
+    Entry { txn, status: Arc::new(plan.status), effects: plan.effects, by_hand }
+}
+
+fn codes(reasons: &[Reason]) -> Vec<String> {
+    reasons.iter().map(|reason| reason.code.clone()).collect()
 }
 
 /// The newest plan, whose effects may not all be carried out: they are, again.

@@ -93,7 +93,6 @@ fn model(tape: &mut Tape, endpoints: Vec<usize>) -> Model {
         ended: None,
         asked: Vec::new(),
         started: Vec::new(),
-        seen: 0,
     }
 }
 

@@ -14,6 +14,7 @@ pub mod explore;
 mod fleet;
 mod plane;
 mod tape;
+mod truth;
 mod world;
 
 pub use tape::{Tape, shrink};

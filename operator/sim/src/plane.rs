@@ -219,8 +219,6 @@ pub fn acked(routers: &[Router]) -> u64 {
 
 /// Whether any router may still send users to this version.
 pub fn names(routers: &[Router], digest: &str, now: Timestamp) -> bool {
-    routers.iter().filter_map(|router| router.effective(now)).any(|route| {
-        let canary = route.canary.is_some_and(|canary| canary.target.digest == digest);
-        canary || route.stable.is_some_and(|stable| stable.digest == digest)
-    })
+    let mut routes = routers.iter().filter_map(|router| router.effective(now));
+    routes.any(|route| route.targets().any(|target| target.digest == digest))
 }

@@ -165,11 +165,9 @@ impl Look<'_> {
     }
 
     fn superseding(&self, rollout: &Rollout) -> Option<Target> {
-        let wanted = self.observed.wanted?;
+        let wanted = self.wanted_and_allowed()?;
         let is_new = wanted.digest != rollout.candidate.digest
-            && self.status.stable.as_ref().is_none_or(|stable| stable.digest != wanted.digest)
-            && !self.status.barred.contains_key(&wanted.digest)
-            && !self.observed.unapproved.contains_key(&wanted.digest);
+            && self.status.stable.as_ref().is_none_or(|stable| stable.digest != wanted.digest);
         is_new.then(|| wanted.clone())
     }
 

@@ -17,9 +17,7 @@ impl Look<'_> {
         }
         if back && self.is_wanted(&bake.previous) {
             let message = format!("version {} is wanted again", bake.previous.version);
-            self.status.stable = Some(bake.previous);
-            self.status.rollout = Some(bake.rollout);
-            return self.end(RolloutResult::RolledBack, Reason::new("Withdrawn", message));
+            return self.give_back(bake, Reason::new("Withdrawn", message));
         }
         if let Some(why) = bake.harm(self.policy).filter(|_| !planted(Bug::BakeWithoutHarm)) {
             return self.revert(bake, Reason::new("HarmfulInBake", why));
@@ -45,6 +43,10 @@ impl Look<'_> {
     pub(super) fn revert(&mut self, bake: Bake, reason: Reason) {
         let digest = bake.rollout.candidate.digest.clone();
         self.bar(&digest, &reason.message);
+        self.give_back(bake, reason);
+    }
+
+    fn give_back(&mut self, bake: Bake, reason: Reason) {
         self.status.stable = Some(bake.previous);
         self.status.rollout = Some(bake.rollout);
         self.end(RolloutResult::RolledBack, reason);

@@ -7,7 +7,7 @@ use fairway_wire::{Target, Weight};
 
 use super::{EndpointEffect, Look};
 use crate::planted::{Bug, planted};
-use crate::scaling::{Bounds, Scaler, ScalingPolicy, needed};
+use crate::scaling::{Bounds, Scaler, load_of_all, needed};
 
 /// What the rollout asks of a version's servers.
 #[derive(Clone, Copy, Default)]
@@ -34,15 +34,10 @@ impl Look<'_> {
         self.status.scalers.retain(|digest, _| servers.contains_key(digest));
     }
 
-    /// Work in flight of all versions together.
-    fn load_of_all(&self, policy: &ScalingPolicy) -> f64 {
-        self.status.scalers.values().map(|scaler| scaler.in_flight(policy)).sum()
-    }
-
     /// What keeps a version from this share of the users for want of servers: what is needed, and what is ready.
     pub(super) fn lacks(&self, target: &Target, share: Weight) -> Option<String> {
         let (policy, servers) = (self.policy.scaling.as_ref()?, self.observed.servers?);
-        let load = self.load_of_all(policy);
+        let load = load_of_all(policy, &self.status.scalers);
         let wanted = needed(policy, load, share.percent() / 100.0).min(policy.max);
         let ready = servers.get(&target.digest).map_or(0, |servers| servers.ready);
         (ready < wanted && !planted(Bug::CapacityAfterTraffic)).then(|| {
@@ -58,7 +53,7 @@ impl Look<'_> {
         let (Some(policy), Some(servers)) = (&self.policy.scaling, self.observed.servers) else {
             return Vec::new();
         };
-        let load = self.load_of_all(policy);
+        let load = load_of_all(policy, &self.status.scalers);
         let mut fewer = Vec::new();
         for (digest, wants) in self.wants() {
             let floor = if wants.everybody && !planted(Bug::StableBelowFloor) { needed(policy, load, 1.0) } else { 0 };
@@ -94,9 +89,7 @@ impl Look<'_> {
             let next = it.wants.unwrap_or_else(|| it.weight(self.policy));
             (&it.candidate, Wants { everybody: false, next: Some(next) })
         }));
-        if let Some(wanted) = self.observed.wanted.filter(|wanted| {
-            !status.barred.contains_key(&wanted.digest) && !self.observed.unapproved.contains_key(&wanted.digest)
-        }) {
+        if let Some(wanted) = self.wanted_and_allowed() {
             let next = if status.stable.is_none() { Weight::FULL } else { first };
             all.push((wanted, Wants { everybody: false, next: Some(next) }));
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fairway_wire::Target;
+use fairway_wire::{Route, Target};
 
 use super::{EndpointEffect, Look};
 use crate::planted::{Bug, planted};
@@ -19,16 +19,13 @@ impl Look<'_> {
 
     fn needed(&self) -> BTreeSet<Target> {
         let status = &self.status;
-        let wanted = self.observed.wanted.filter(|wanted| {
-            !status.barred.contains_key(&wanted.digest) && !self.observed.unapproved.contains_key(&wanted.digest)
-        });
         let bake = status.bake.as_ref().filter(|_| !planted(Bug::StableUnloadedBeforeBake));
         let parts = [
             status.stable.as_ref(),
             status.rollout.as_ref().map(|rollout| &rollout.candidate),
             bake.map(|bake| &bake.previous),
             status.returning.as_ref().map(|returning| &returning.to),
-            wanted,
+            self.wanted_and_allowed(),
         ];
         parts.into_iter().flatten().cloned().collect()
     }
@@ -52,12 +49,8 @@ impl Look<'_> {
     /// A version that nobody needs goes once every router has a route without it: traffic first, capacity second.
     pub(super) fn unload(&mut self) {
         let generation = self.status.route.as_ref().map_or(0, |route| route.generation);
-        let routed = self.status.route.iter().flat_map(|route| {
-            let canary = route.canary.as_ref().map(|canary| canary.target.digest.clone());
-            [route.stable.as_ref().map(|stable| stable.digest.clone()), canary]
-        });
-        let mut kept: BTreeSet<String> = self.needed().into_iter().map(|target| target.digest).collect();
-        kept.extend(routed.flatten());
+        let routed = self.status.route.iter().flat_map(Route::targets).cloned();
+        let kept: BTreeSet<String> = self.needed().into_iter().chain(routed).map(|target| target.digest).collect();
         let lacks_stable = self.status.stable.as_ref().is_some_and(|stable| !self.is_ready(stable));
         let before = std::mem::take(&mut self.status.leaving);
         for digest in self.observed.ready.iter().filter(|digest| !kept.contains(*digest)) {

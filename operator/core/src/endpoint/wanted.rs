@@ -54,6 +54,14 @@ impl Look<'_> {
         }
     }
 
+    /// The version that is wanted, unless it was taken back or misses an approval.
+    pub(super) fn wanted_and_allowed(&self) -> Option<&Target> {
+        self.observed.wanted.filter(|wanted| {
+            let digest = &wanted.digest;
+            !self.status.barred.contains_key(digest) && !self.observed.unapproved.contains_key(digest)
+        })
+    }
+
     /// Invariant I12, before a version has any user.
     fn wait_for(&mut self, wanted: &Target, code: &str, why: &str) {
         let since = match &self.status.loading {

@@ -418,7 +418,7 @@ fn route_of(effect: &EndpointEffect) -> Option<&Route> {
 }
 
 fn names(route: &Route, digest: &str) -> bool {
-    route.stable.iter().chain(route.canary.iter().map(|canary| &canary.target)).any(|target| target.digest == digest)
+    route.targets().any(|target| target.digest == digest)
 }
 
 /// Even in [0, 1) from a counter: SplitMix64's finalizer (Steele, Lea & Flood, OOPSLA 2014).
