@@ -4,6 +4,7 @@
 
 mod decision;
 mod event;
+mod orders;
 mod profile;
 mod recommend;
 mod route;
@@ -11,6 +12,7 @@ mod window;
 
 pub use decision::Decision;
 pub use event::{Event, EventKind};
+pub use orders::{ORDERS_KEY, Orders, Poll, Polled, ServedAt};
 pub use profile::{FeatureProfile, Profile};
 pub use recommend::{Context, Item, Reason, RecommendRequest, RecommendResponse, Rung, Track};
 pub use route::{Canary, Route, Target, Weight, WeightError};
