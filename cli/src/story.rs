@@ -26,17 +26,19 @@ pub use summary::Act;
 
 /// 2025-01-06, a Monday: stories begin on a day of their own, so that each run is the same.
 const START_SECONDS: i64 = 1_736_121_600;
-/// An act that takes longer in real time has not gone as told.
+/// An act that takes longer in real time has not gone as told, unless the story is given more.
 const ACT_WITHIN: Duration = Duration::from_secs(150);
 
 /// A story that was found beside the manifests.
 pub struct Story {
     config: StoryConfig,
+    act_within: Duration,
 }
 
 /// A story with its shop, ready to play.
 pub struct Prepared {
     config: StoryConfig,
+    act_within: Duration,
     shop: Shop,
     writer: TransactionWriter,
     work: PathBuf,
@@ -69,7 +71,7 @@ impl Story {
         let config: StoryConfig =
             serde_json::from_value(found.value.document.clone()).map_err(|error| invalid(&error))?;
         config.check().map_err(|error| invalid(&error))?;
-        Ok(Some(Self { config }))
+        Ok(Some(Self { config, act_within: ACT_WITHIN }))
     }
 
     /// Simulated seconds a real second.
@@ -82,13 +84,24 @@ impl Story {
         Timestamp::from_second(START_SECONDS).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
-    /// Opens the shop; on the first time it writes the purchases of the days before.
+    /// The shop's day on which tastes first shift; 0 if they never do.
+    pub fn first_shift(&self) -> i64 {
+        self.config.spec.shop.shifts.iter().map(|shift| shift.day).min().unwrap_or(0)
+    }
+
+    /// With another limit for each act.
+    #[must_use]
+    pub fn acts_within(self, act_within: Duration) -> Self {
+        Self { act_within, ..self }
+    }
+
+    /// Opens the shop as of `start`; on the first time it writes the purchases of the days before.
     ///
     /// # Errors
     /// The state folder cannot be written.
-    pub fn prepare(self, state: &Path, clock: &Clock) -> Result<Prepared> {
+    pub fn prepare(self, state: &Path, start: Timestamp) -> Result<Prepared> {
         let folder = state.join("shop/transactions");
-        let mut shop = Shop::new(self.config.shop(), self.start())?;
+        let mut shop = Shop::new(self.config.shop(), start)?;
         let history = shop.history(self.config.spec.history_days);
         if !folder.exists() {
             // Under another name first: a folder that is there is whole, whenever the process is killed.
@@ -100,8 +113,13 @@ impl Story {
             std::fs::rename(&unfinished, &folder).with_context(|| format!("creating {}", folder.display()))?;
         }
         let writer = TransactionWriter::open(&folder)?;
-        tracing::debug!(now = %clock.now(), "the shop opens");
-        Ok(Prepared { config: self.config, shop, writer, work: state.join("story") })
+        Ok(Prepared {
+            config: self.config,
+            act_within: self.act_within,
+            shop,
+            writer,
+            work: state.join("story"),
+        })
     }
 }
 
@@ -120,8 +138,15 @@ impl Prepared {
         let load = Load::new(&stage.public, move || clock.now(), self.shop, self.config.spec.workers as usize)?;
         let handle = load.handle();
         let visiting = tokio::spawn(load.with_writer(self.writer).run(stop.clone()));
-        let mut told =
-            Told { stage, report, handle, work: self.work, begun: std::time::Instant::now(), acts: Vec::new() };
+        let mut told = Told {
+            stage,
+            report,
+            handle,
+            work: self.work,
+            act_within: self.act_within,
+            begun: std::time::Instant::now(),
+            acts: Vec::new(),
+        };
         let played = tokio::select! {
             played = told.acts() => played,
             () = stop.cancelled() => Ok(()),
@@ -140,6 +165,7 @@ struct Told {
     report: watch::Receiver<Arc<Value>>,
     handle: LoadHandle,
     work: PathBuf,
+    act_within: Duration,
     begun: std::time::Instant,
     acts: Vec<Act>,
 }
@@ -166,7 +192,7 @@ impl Told {
     async fn wait(&mut self, what: &str, expected: RolloutResult, version: Option<u64>) -> Result<()> {
         let seen: BTreeSet<u64> =
             self.acts.iter().filter_map(|act| act.ended.as_ref().map(|ended| ended.target.version)).collect();
-        let deadline = tokio::time::Instant::now() + ACT_WITHIN;
+        let deadline = tokio::time::Instant::now() + self.act_within;
         loop {
             let found = self.history().into_iter().find(|ended| {
                 version.map_or_else(|| !seen.contains(&ended.target.version), |version| ended.target.version == version)
@@ -186,7 +212,7 @@ impl Told {
 
     /// Waits until no rollout, bake or run is in progress.
     async fn until_calm(&mut self) -> Result<()> {
-        let deadline = tokio::time::Instant::now() + ACT_WITHIN;
+        let deadline = tokio::time::Instant::now() + self.act_within;
         loop {
             let is_calm = {
                 let report = self.report.borrow_and_update();

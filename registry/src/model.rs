@@ -181,6 +181,11 @@ impl ModelLog {
         serde_json::from_slice(&bytes).map_err(|e| Error::corrupt(format!("{PROVENANCE} of {digest}"), e))
     }
 
+    /// One file of a tree, checked against the digest. For small files: it is held in memory.
+    pub async fn file(&self, digest: &Digest, name: &str) -> Result<bytes::Bytes> {
+        fetch::file(&self.store, &self.versions(), digest, name).await
+    }
+
     /// The record of a run, which need not exist yet.
     pub fn run(&self, run: &str) -> Result<RunLog> {
         names::name("run", run)?;

@@ -26,6 +26,12 @@ const fn lowest_of(index: usize) -> u64 {
     (index as u64 - octave * PER_OCTAVE) << octave
 }
 
+/// The middle of bucket `index`, in microseconds.
+fn middle_of(index: usize) -> u64 {
+    let (low, beyond) = (lowest_of(index), lowest_of(index + 1));
+    (low + (beyond - 1 - low) / 2).min(LONGEST)
+}
+
 const fn clamped(micros: u64) -> u64 {
     match micros {
         0 => 1,
@@ -77,8 +83,14 @@ impl LatencyHistogram {
             seen = seen.saturating_add(n);
             seen >= rank
         })?;
-        let (low, beyond) = (lowest_of(index), lowest_of(index + 1));
-        Some((low + (beyond - 1 - low) / 2).min(LONGEST))
+        Some(middle_of(index))
+    }
+
+    /// The time of all requests together, in microseconds, to within 0.4 %: over a period, requests at work on average
+    /// (Little's law).
+    pub fn total(&self) -> u64 {
+        let time = |(index, n): (u16, u64)| middle_of(usize::from(index)).saturating_mul(n);
+        self.occupied().map(time).fold(0, u64::saturating_add)
     }
 
     /// How many requests were counted.

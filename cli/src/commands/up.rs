@@ -44,7 +44,11 @@ pub async fn run(up: Up) -> Result<Code> {
     }
     let registry = Registry::open_or_init(&spec.registry, &up.store.options()?).await?;
     let clock = clock(&up, story.as_ref(), Runtime::last_time(&spec, &registry).await?);
-    let story = story.map(|story| story.prepare(&state, &clock)).transpose()?;
+    let story = story.map(|story| {
+        let start = story.start();
+        story.prepare(&state, start)
+    });
+    let story = story.transpose()?;
 
     let (mut runtime, commands) = Runtime::open(spec.clone(), &registry, &state, clock.clone()).await?;
     runtime.seed_users().await?;

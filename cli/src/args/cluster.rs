@@ -1,0 +1,68 @@
+//! The command lines of what runs on a cluster, and of the story that is played against it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::StoreArgument;
+
+/// See [`super::Command::Operator`].
+#[derive(Debug, Args)]
+pub struct Operator {
+    /// Registry of models that name none, such as s3://fairway
+    #[arg(long, value_name = "URL", env = "FAIRWAY_REGISTRY")]
+    pub registry: Option<String>,
+    /// Obey the manifests of this namespace only [default: of all]
+    #[arg(long, value_name = "NS", env = "FAIRWAY_WATCH")]
+    pub watch: Option<String>,
+    /// Image of trainers, model servers and routers: the one that this operator itself was started from
+    #[arg(long, value_name = "IMAGE", env = "FAIRWAY_IMAGE")]
+    pub image: String,
+    /// Namespace of the Lease by which one of several operators leads
+    #[arg(long, value_name = "NS", env = "FAIRWAY_NAMESPACE", default_value = "fairway-system")]
+    pub namespace: String,
+    /// Name of this process among those that may lead [default: the host's name]
+    #[arg(long, value_name = "NAME", env = "FAIRWAY_POD")]
+    pub identity: Option<String>,
+    /// Where /healthz, /readyz and /metrics are served
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8081")]
+    pub admin: SocketAddr,
+    /// A leader that was not heard of for so many seconds is replaced
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=300))]
+    pub lease: u64,
+    /// A canary goes on for so many seconds without an operator; then its routers set it to 0
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(6..=600))]
+    pub canary_lease: u64,
+    /// Objects of a kind that are looked at at once
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub concurrency: u16,
+}
+
+/// See [`super::Command::Story`].
+#[derive(Debug, Args)]
+pub struct Story {
+    /// A folder with the manifests that were applied, and a story
+    pub path: PathBuf,
+    /// URL of the endpoint, such as http://shop.default.svc
+    #[arg(long, value_name = "URL")]
+    pub url: String,
+    /// Namespace that the manifests were applied to, where they name none
+    #[arg(long, value_name = "NS", default_value = "default")]
+    pub namespace: String,
+    /// Folder for what the shop writes before it is copied to the URL of the model's data
+    #[arg(long, value_name = "DIR", default_value = ".fairway/story")]
+    pub work: PathBuf,
+    /// Seconds until tastes shift for the first time
+    #[arg(long, value_name = "SECONDS", default_value_t = 240)]
+    pub shift_after: u64,
+    /// Longest that one act may take, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub act_within: u64,
+    /// Values of variables in the manifests, for example `state=/tmp/x`
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub variables: Vec<String>,
+    /// How to open the bucket.
+    #[command(flatten)]
+    pub store: StoreArgument,
+}

@@ -1,0 +1,64 @@
+//! `fairway operator`: the loop on Kubernetes.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use fairway_api::Model;
+use fairway_controller::{RunCause, Settings};
+use tokio_util::sync::CancellationToken;
+
+use super::up::Signals;
+use crate::args::Operator;
+use crate::exit::Code;
+use crate::runtime::Recipe;
+use crate::train::RunPlan;
+
+/// Runs until somebody stops it, or until another one leads.
+///
+/// # Errors
+/// The cluster cannot be reached, or the lead was lost: it is to be started again.
+pub async fn run(operator: Operator) -> Result<Code> {
+    let client = client().await?;
+    let settings = Settings {
+        identity: operator.identity.unwrap_or_else(host),
+        namespace: operator.namespace,
+        watch: operator.watch,
+        registry: operator.registry,
+        image: operator.image,
+        admin: operator.admin,
+        lease: Duration::from_secs(operator.lease),
+        canary_lease: Duration::from_secs(operator.canary_lease),
+        concurrency: operator.concurrency,
+        plan,
+    };
+    let stop = CancellationToken::new();
+    let mut signals = Signals::new()?;
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        signals.stop().await;
+        tracing::info!("stopping: giving the lead back");
+        stopping.cancel();
+    });
+    fairway_controller::run(client, settings, stop).await?;
+    Ok(Code::Done)
+}
+
+async fn client() -> Result<fairway_controller::Client> {
+    fairway_controller::connect().await.context(
+        "no cluster: in a pod its ServiceAccount says where it is, elsewhere KUBECONFIG or ~/.kube/config does",
+    )
+}
+
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    format!("{}-{}", if name.is_empty() { "fairway" } else { name }, std::process::id())
+}
+
+/// The plan of a run, as the trainer reads it.
+fn plan(model: &Model, cause: &RunCause<'_>) -> Result<serde_json::Value> {
+    let recipe = Recipe::of(model)?;
+    let admission = model.spec.policy().map_err(crate::runtime::fields)?.admission;
+    let training = recipe.plan(cause.run, cause.into(), cause.as_of, cause.known_until);
+    Ok(serde_json::to_value(RunPlan { training, admission })?)
+}

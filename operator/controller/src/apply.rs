@@ -1,0 +1,158 @@
+//! Making the cluster say what is wanted: server-side apply of what differs, deletion of what was seen. What is there
+//! already is not written again, so that a loop at rest writes nothing.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+
+use anyhow::{Context as _, Result, bail};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Api, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::call::call;
+use crate::context::Context;
+use crate::names::ACTOR;
+
+/// A kind that the operator makes.
+pub(crate) trait Made:
+    Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize
+{
+}
+
+impl<K> Made for K where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize
+{
+}
+
+/// Makes sure that an object is there as described, unless the copy of the cluster says that it is. An object that belongs
+/// to somebody else is left alone.
+///
+/// # Errors
+/// The name is taken, or the API server refuses or does not answer.
+pub(crate) async fn ensure<K: Made>(context: &Context, store: &Store<K>, desired: &Value) -> Result<()>
+where
+    K::DynamicType: Hash + Eq,
+{
+    let (namespace, name) = place(desired)?;
+    let existing = store.get(&ObjectRef::new(name).within(namespace));
+    if let Some(existing) = &existing {
+        refuse_foreign(existing.as_ref(), desired)?;
+        if covers(&serde_json::to_value(existing.as_ref())?, desired) {
+            return Ok(());
+        }
+    }
+    apply::<K>(context, desired).await
+}
+
+/// Applies an object, whatever is there.
+///
+/// # Errors
+/// The API server refuses or does not answer.
+pub(crate) async fn apply<K: Made>(context: &Context, desired: &Value) -> Result<()> {
+    let (namespace, name) = place(desired)?;
+    let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
+    let kind = K::kind(&());
+    let params = PatchParams::apply(ACTOR).force();
+    context.metrics.write(&kind);
+    tracing::debug!(%kind, namespace, name, "apply");
+    call(|| format!("applying {kind} {namespace}/{name}"), api.patch(name, &params, &Patch::Apply(desired))).await?;
+    Ok(())
+}
+
+/// Deletes the very object that was seen; one that was made anew under its name stays.
+///
+/// # Errors
+/// The API server refuses or does not answer; that it is gone already is none.
+pub(crate) async fn delete<K: Made>(context: &Context, seen: &K) -> Result<()> {
+    let (namespace, name) = (seen.namespace().unwrap_or_default(), seen.name_any());
+    let api: Api<K> = Api::namespaced(context.client.clone(), &namespace);
+    let params = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Background),
+        preconditions: Some(Preconditions { uid: seen.uid(), resource_version: None }),
+        ..DeleteParams::default()
+    };
+    let kind = K::kind(&());
+    context.metrics.write(&kind);
+    tracing::debug!(%kind, namespace, name, "delete");
+    let deleted = async {
+        match api.delete(&name, &params).await {
+            Err(error) if crate::call::has_code(&error, 404) => Ok(()),
+            other => other.map(drop),
+        }
+    };
+    call(|| format!("deleting {kind} {namespace}/{name}"), deleted).await
+}
+
+fn place(desired: &Value) -> Result<(&str, &str)> {
+    let text = |field: &str| desired["metadata"][field].as_str();
+    text("namespace").zip(text("name")).context("an object of ours has a namespace and a name")
+}
+
+/// Two manifests can ask for one name; the first has it.
+fn refuse_foreign<K: Made>(existing: &K, desired: &Value) -> Result<()> {
+    let wanted = desired["metadata"]["ownerReferences"][0]["uid"].as_str();
+    let owner = existing.owner_references().iter().find(|owner| owner.controller == Some(true));
+    if wanted.is_some() && owner.map(|owner| owner.uid.as_str()) != wanted {
+        let of = owner.map_or("nobody's".to_owned(), |owner| format!("of {} {}", owner.kind, owner.name));
+        bail!(
+            "{} {} is there already and is {of}: rename one of the two",
+            K::kind(&()),
+            existing.name_any()
+        );
+    }
+    Ok(())
+}
+
+/// Whether everything that is wanted is there; what others have added does not matter.
+pub(crate) fn covers(actual: &Value, desired: &Value) -> bool {
+    match (actual, desired) {
+        (Value::Object(actual), Value::Object(desired)) => desired.iter().all(|(key, wanted)| match actual.get(key) {
+            Some(found) => covers(found, wanted),
+            // What is empty is left out on the way.
+            None => is_empty(wanted),
+        }),
+        (Value::Array(actual), Value::Array(desired)) => {
+            actual.len() == desired.len() && actual.iter().zip(desired).all(|(found, wanted)| covers(found, wanted))
+        }
+        (actual, desired) => actual == desired,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_others_add_does_not_matter() {
+        let actual = json!({"spec": {"replicas": 2, "paused": true, "list": [{"a": 1, "b": 2}]}, "status": {}});
+        let table = [
+            (json!({"spec": {"replicas": 2}}), true),
+            (json!({"spec": {"replicas": 3}}), false),
+            (json!({"spec": {"list": [{"a": 1}]}}), true),
+            (json!({"spec": {"list": [{"a": 1}, {"a": 2}]}}), false),
+            (json!({"spec": {"absent": {}}}), true),
+            (json!({"spec": {"absent": 0}}), false),
+        ];
+        for (desired, expected) in table {
+            assert_eq!(covers(&actual, &desired), expected, "{desired}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Registries, opened once: by their URL and the Secret that opens them.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use fairway_api::Model;
+use fairway_registry::{Registry, StoreOptions};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use tokio::sync::Mutex;
+
+use crate::call::call;
+
+/// A registry is opened again after this, so that a Secret that was renewed is used.
+const OPEN_FOR: Duration = Duration::from_secs(600);
+/// Longest that opening one may take.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// Most registries that are kept open.
+const OPEN_MAX: usize = 10_000;
+
+/// The registries of all models.
+#[derive(Default)]
+pub(crate) struct Buckets {
+    open: Mutex<HashMap<(String, String, String), (Registry, Instant)>>,
+}
+
+impl Buckets {
+    /// The registry of a model.
+    ///
+    /// # Errors
+    /// None is named, its Secret cannot be read, or the bucket cannot be used.
+    pub(crate) async fn of(&self, client: &Client, model: &Model, default: Option<&str>) -> Result<Registry> {
+        let namespace = model.metadata.namespace.clone().unwrap_or_default();
+        let url = url_of(model, default)?.to_owned();
+        let secret = model.spec.storage_secret_ref.as_ref().map(|secret| secret.name.clone());
+        let key = (namespace.clone(), url.clone(), secret.clone().unwrap_or_default());
+        let fresh = |opened: &Instant| opened.elapsed() < OPEN_FOR;
+        if let Some((registry, _)) = self.open.lock().await.get(&key).filter(|(_, opened)| fresh(opened)) {
+            return Ok(registry.clone());
+        }
+        let options = match &secret {
+            Some(name) => options_of(client, &namespace, name).await?,
+            None => StoreOptions::new(),
+        };
+        let opening = Registry::open_or_init(&url, &options);
+        let registry = tokio::time::timeout(DEADLINE, opening)
+            .await
+            .with_context(|| format!("the bucket {url} did not answer within {} s", DEADLINE.as_secs()))?
+            .with_context(|| format!("opening the registry {url}"))?;
+        let mut open = self.open.lock().await;
+        if open.len() >= OPEN_MAX {
+            open.retain(|_, (_, opened)| fresh(opened));
+        }
+        open.insert(key, (registry.clone(), Instant::now()));
+        Ok(registry)
+    }
+}
+
+/// Where a model's registry is.
+///
+/// # Errors
+/// Nobody says.
+pub(crate) fn url_of<'a>(model: &'a Model, default: Option<&'a str>) -> Result<&'a str> {
+    let named = model.spec.registry.as_deref().or(default);
+    named.context("spec.registry is not set and this operator has no default (--registry): name a bucket")
+}
+
+/// The options of a store, as the Secret has them: `AWS_ACCESS_KEY_ID` and the like.
+async fn options_of(client: &Client, namespace: &str, name: &str) -> Result<StoreOptions> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let secret = call(|| format!("reading the Secret {namespace}/{name} (spec.storageSecretRef)"), api.get(name)).await?;
+    let mut options = StoreOptions::new();
+    for (key, value) in secret.data.unwrap_or_default() {
+        let value = String::from_utf8(value.0)
+            .with_context(|| format!("the Secret {namespace}/{name} holds bytes that are no text under {key}"))?;
+        options.insert(key.to_ascii_lowercase(), value);
+    }
+    Ok(options)
+}

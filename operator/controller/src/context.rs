@@ -1,0 +1,68 @@
+//! What all looks share: the client, the copies of the cluster's objects, and what the loops tell each other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use fairway_api::{Model, ModelEndpoint, TrainingRun};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use kube::Client;
+use kube::core::DeserializeGuard;
+use kube::runtime::events::Recorder;
+use kube::runtime::reflector::Store;
+use tokio::sync::Mutex;
+
+use crate::board::Board;
+use crate::buckets::Buckets;
+use crate::endpoint::EndpointLoop;
+use crate::metrics::Metrics;
+use crate::model::ModelLoop;
+use crate::routers::Asker;
+use crate::settings::Settings;
+use crate::watch::{Pulse, Wake};
+
+/// An object of ours; one that cannot be read says so itself.
+pub(crate) type Guarded<K> = DeserializeGuard<K>;
+
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) settings: Settings,
+    pub(crate) models: Store<Guarded<Model>>,
+    pub(crate) endpoints: Store<Guarded<ModelEndpoint>>,
+    pub(crate) runs: Store<Guarded<TrainingRun>>,
+    pub(crate) deployments: Store<Deployment>,
+    pub(crate) services: Store<Service>,
+    pub(crate) config_maps: Store<ConfigMap>,
+    pub(crate) pods: Store<Pod>,
+    pub(crate) jobs: Store<Job>,
+    pub(crate) wake_models: Wake<Guarded<Model>>,
+    pub(crate) wake_endpoints: Wake<Guarded<ModelEndpoint>>,
+    pub(crate) board: Board,
+    pub(crate) buckets: Buckets,
+    pub(crate) asker: Asker,
+    pub(crate) recorder: Recorder,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) endpoint_loops: Loops<EndpointLoop>,
+    pub(crate) model_loops: Loops<ModelLoop>,
+}
+
+/// What each object's loop remembers, by the object's identity: one that was deleted and made again is another one.
+pub(crate) struct Loops<L>(Mutex<HashMap<String, Arc<Mutex<L>>>>);
+
+impl<L> Default for Loops<L> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<L: Default> Loops<L> {
+    pub(crate) async fn of(&self, uid: &str) -> Arc<Mutex<L>> {
+        self.0.lock().await.entry(uid.to_owned()).or_default().clone()
+    }
+
+    pub(crate) async fn forget(&self, uid: &str) {
+        self.0.lock().await.remove(uid);
+    }
+}

@@ -1,0 +1,219 @@
+//! Carrying a plan out: what adds capacity, then the route, then the registry, and what is not needed goes last. It may stop
+//! between any two writes, and is done again at every look: what is there already is not written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result, bail};
+use fairway_core::endpoint::EndpointEffect;
+use fairway_registry::Error as RegistryError;
+use fairway_wire::{Orders, Route, Target};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::api::PostParams;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, ResourceExt};
+
+use super::build::{Builder, orders_of};
+use super::observe::ordered_replicas;
+use super::{Decided, EndpointLoop, Opened, Subject};
+use crate::apply::{apply, delete, ensure};
+use crate::call::{call, has_code};
+use crate::context::Context;
+use crate::names::{self, ACTOR};
+
+/// The registry bounds the length of a reason.
+const REASON_MAX: usize = 300;
+
+impl EndpointLoop {
+    pub(super) async fn apply(&mut self, context: &Context, subject: &Subject, decided: &Decided) -> Result<()> {
+        let builder = Builder { subject, settings: &context.settings };
+        self.furnish(context, &builder).await?;
+        let versions = versions(decided);
+        for target in versions.values() {
+            let existing = decided.seen.deployments.get(&target.digest).map(|it| ordered_replicas(it));
+            let wanted = replicas(subject, decided, &target.digest, existing);
+            // More at once, fewer after the route.
+            let now = wanted.map(|wanted| wanted.max(existing.unwrap_or(0)));
+            ensure::<Deployment>(context, &context.deployments, &builder.servers(target, now)?).await?;
+            ensure::<Service>(context, &context.services, &builder.servers_service(target)).await?;
+        }
+        self.order(context, &builder, decided, &versions).await?;
+        ensure::<Deployment>(context, &context.deployments, &builder.routers()?).await?;
+        let opened = self.opened.as_mut().context("the endpoint is not open")?;
+        opened.name_champion().await?;
+        for target in versions.values() {
+            let existing = decided.seen.deployments.get(&target.digest).map(|it| ordered_replicas(it));
+            let wanted = replicas(subject, decided, &target.digest, existing);
+            if wanted < existing {
+                ensure::<Deployment>(context, &context.deployments, &builder.servers(target, wanted)?).await?;
+            }
+        }
+        self.remove(context, subject, decided, &versions).await
+    }
+
+    /// What does not depend on any decision: made at the first look, and when the manifest changes it.
+    async fn furnish(&mut self, context: &Context, builder: &Builder<'_>) -> Result<()> {
+        ensure::<Service>(context, &context.services, &builder.service()).await?;
+        let ([account, role, binding], budget) = (builder.account(), builder.budget());
+        let looks = format!("{account}{role}{binding}{budget}");
+        if self.furnished.as_ref() == Some(&looks) {
+            return Ok(());
+        }
+        self.make_keys(context, builder).await?;
+        apply::<ServiceAccount>(context, &account).await?;
+        apply::<Role>(context, &role).await?;
+        apply::<RoleBinding>(context, &binding).await?;
+        apply::<PodDisruptionBudget>(context, &budget).await?;
+        self.furnished = Some(looks);
+        Ok(())
+    }
+
+    /// Creates the keys once; those that are there stay.
+    async fn make_keys(&self, context: &Context, builder: &Builder<'_>) -> Result<()> {
+        let namespace = &builder.subject.key.0;
+        let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
+        let keys: Secret = serde_json::from_value(builder.keys())?;
+        let created = async {
+            match api.create(&PostParams::default(), &keys).await {
+                Err(error) if has_code(&error, 409) => Ok(()),
+                other => other.map(drop),
+            }
+        };
+        call(|| format!("creating the Secret {namespace}/{}", keys.name_any()), created).await
+    }
+
+    /// Gives routers the route. A former leader that wakes up late finds a later route there, and stops.
+    async fn order(
+        &self,
+        context: &Context,
+        builder: &Builder<'_>,
+        decided: &Decided,
+        versions: &BTreeMap<String, Target>,
+    ) -> Result<()> {
+        let (namespace, name) = (&builder.subject.key.0, names::of_orders(&builder.subject.key.1));
+        let existing = context.config_maps.get(&ObjectRef::<ConfigMap>::new(&name).within(namespace));
+        let given = existing.as_deref().and_then(|map| orders_of(map).ok());
+        let route = decided.plan.status.route.clone();
+        let before = given.as_ref().and_then(|orders| orders.route.as_ref());
+        let generation = |route: Option<&Route>| route.map_or(0, |route| route.generation);
+        if generation(before) > generation(route.as_ref()) {
+            bail!("the routers have a later route ({}) than this operator's: another one decides", generation(before));
+        }
+        // A lease that is renewed goes with the polls: it is no reason to write.
+        let route = route.map(|route| Route {
+            lease_until: before.filter(|it| it.generation == route.generation).map_or(route.lease_until, |it| it.lease_until),
+            ..route
+        });
+        let served = versions.values().map(|target| builder.served_at(target)).collect();
+        let orders = Orders { route, versions: served };
+        if given.as_ref() == Some(&orders) {
+            return Ok(());
+        }
+        let mut desired = builder.orders(&orders)?;
+        if let Some(version) = existing.as_deref().and_then(ResourceExt::resource_version) {
+            desired["metadata"]["resourceVersion"] = version.into();
+        }
+        apply::<ConfigMap>(context, &desired).await
+    }
+
+    /// Servers that no plan needs any more.
+    async fn remove(
+        &self,
+        context: &Context,
+        subject: &Subject,
+        decided: &Decided,
+        versions: &BTreeMap<String, Target>,
+    ) -> Result<()> {
+        for (digest, deployment) in &decided.seen.deployments {
+            if versions.contains_key(digest) {
+                continue;
+            }
+            delete(context, deployment.as_ref()).await?;
+            let name = names::of_version(&subject.key.1, digest);
+            if let Some(service) = context.services.get(&ObjectRef::<Service>::new(&name).within(&subject.key.0)) {
+                delete(context, service.as_ref()).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The versions that must have servers after this plan: those that it asks for, and those that are there and that it does not
+/// let go.
+fn versions(decided: &Decided) -> BTreeMap<String, Target> {
+    let (plan, seen) = (&decided.plan, &decided.seen);
+    let status = &plan.status;
+    let mut versions: BTreeMap<String, Target> = BTreeMap::new();
+    let mut add = |target: &Target| drop(versions.insert(target.digest.clone(), target.clone()));
+    let named = [
+        status.stable.as_ref(),
+        status.rollout.as_ref().map(|rollout| &rollout.candidate),
+        status.bake.as_ref().map(|bake| &bake.previous),
+        status.returning.as_ref().map(|returning| &returning.to),
+    ];
+    named.into_iter().flatten().for_each(&mut add);
+    status.route.iter().flat_map(Route::targets).for_each(&mut add);
+    let mut gone = BTreeSet::new();
+    for effect in &plan.effects {
+        match effect {
+            EndpointEffect::Load { target } => add(target),
+            EndpointEffect::Unload { digest } => drop(gone.insert(digest.clone())),
+            _ => {}
+        }
+    }
+    // What is loaded stays until the plan says that it goes: routers may still send users there.
+    for (digest, deployment) in seen.deployments.iter().filter(|(digest, _)| seen.ready.contains(*digest)) {
+        let version = deployment.annotations().get(names::VERSION).and_then(|text| text.parse().ok());
+        if let (Some(version), false) = (version, gone.contains(digest)) {
+            add(&Target { version, digest: digest.clone() });
+        }
+    }
+    versions
+}
+
+/// How many servers a version gets; none where a HorizontalPodAutoscaler says.
+fn replicas(subject: &Subject, decided: &Decided, digest: &str, existing: Option<u32>) -> Option<u32> {
+    let scaling = subject.endpoint.spec.scaling.as_ref();
+    let least = scaling.map_or(1, |scaling| scaling.min);
+    if scaling.is_some_and(|scaling| scaling.mode == fairway_api::endpoint::ScalingMode::HPA) {
+        return existing.is_none().then_some(least);
+    }
+    let decided = decided.plan.status.scalers.get(digest).map(|scaler| scaler.replicas().max(least));
+    Some(decided.unwrap_or(least))
+}
+
+impl Opened {
+    /// Moves the alias, unless it is there already. Somebody else's move in between is read again and overruled: the
+    /// endpoint's own log says what is stable.
+    async fn name_champion(&mut self) -> Result<()> {
+        while let Some(effect) = self.kept.undone.front() {
+            if let EndpointEffect::MoveChampion { to, why } = effect {
+                self.move_champion(&to.clone(), &why.clone()).await?;
+            }
+            self.kept.undone.pop_front();
+        }
+        Ok(())
+    }
+
+    async fn move_champion(&self, to: &Target, why: &str) -> Result<()> {
+        let why: String = why.chars().take(REASON_MAX).collect();
+        for _ in 0..5 {
+            let state = self.model_log.head().await?.map(|entry| entry.state).unwrap_or_default();
+            let current = state.aliases.get("champion").copied();
+            if current == Some(to.version) {
+                return Ok(());
+            }
+            let moved =
+                self.model_log.move_alias("champion", current, Some(to.version), ACTOR, &why, Timestamp::now()).await;
+            match moved {
+                Ok(_) => return Ok(()),
+                Err(RegistryError::Conflict { .. }) => {}
+                Err(error) => return Err(error).context("moving the alias champion"),
+            }
+        }
+        bail!("the alias champion is being moved by somebody else all the time")
+    }
+}

@@ -1,0 +1,279 @@
+//! The objects that an endpoint consists of, as they are applied. Pure: from manifests and decisions, nothing else.
+
+use std::num::NonZeroU32;
+
+use anyhow::{Context as _, Result};
+use fairway_api::ModelEndpointSpec;
+use fairway_core::scaling::ScalingPolicy;
+use fairway_wire::{ORDERS_KEY, Orders, ServedAt, Target};
+use kube::{Resource, ResourceExt};
+use serde_json::{Value, json};
+
+use super::Subject;
+use crate::buckets::url_of;
+use crate::names::{self, ACTOR};
+use crate::pod::{self, ADMIN_PORT, PORT, SCRATCH};
+use crate::settings::Settings;
+
+/// Requests in flight that one server is meant for, where the manifest does not say.
+const IN_FLIGHT: NonZeroU32 = NonZeroU32::new(8).expect("not zero");
+/// A pod that goes serves on for so long, until everybody has heard.
+const DRAIN_SECONDS: u32 = 5;
+/// A server has so long to fetch its version and to reproduce its golden answers.
+const STARTS_WITHIN_SECONDS: u32 = 600;
+/// Where the routers' secrets are mounted.
+const KEYS: &str = "/etc/fairway/keys";
+
+/// How servers are scaled; none where the manifest does not ask for it.
+pub(super) fn scaling(spec: &ModelEndpointSpec) -> Result<Option<ScalingPolicy>> {
+    let Some(scaling) = &spec.scaling else { return Ok(None) };
+    let whole = |number: fairway_api::values::Number| NonZeroU32::new(number.get().round().clamp(1.0, 1e6) as u32);
+    let in_flight = scaling.in_flight.and_then(whole).unwrap_or(IN_FLIGHT);
+    let policy = ScalingPolicy {
+        requests_per_second: scaling.requests_per_second.and_then(whole),
+        p95: scaling.p95.map(fairway_api::values::Duration::std),
+        ..ScalingPolicy::new(scaling.min, scaling.max, in_flight)
+    };
+    Ok(Some(policy.checked()?))
+}
+
+/// Makes the objects of one endpoint.
+pub(super) struct Builder<'a> {
+    pub(super) subject: &'a Subject,
+    pub(super) settings: &'a Settings,
+}
+
+impl Builder<'_> {
+    fn name(&self) -> &str {
+        &self.subject.key.1
+    }
+
+    fn object(&self, api: &str, kind: &str, name: &str, role: &str, more: Value) -> Value {
+        let mut object = json!({
+            "apiVersion": api,
+            "kind": kind,
+            "metadata": {
+                "name": name,
+                "namespace": self.subject.key.0,
+                "labels": names::labels(self.name(), role),
+                "ownerReferences": self.subject.endpoint.controller_owner_ref(&()).into_iter().collect::<Vec<_>>(),
+            },
+        });
+        pod::merge(&mut object, more);
+        object
+    }
+
+    /// Servers of one version. `replicas`: none leaves the number to whoever scales them.
+    pub(super) fn servers(&self, target: &Target, replicas: Option<u32>) -> Result<Value> {
+        let name = names::of_version(self.name(), &target.digest);
+        let model = self.subject.model()?;
+        let spec = &self.subject.endpoint.spec;
+        let mut args = vec![
+            "serve".to_owned(),
+            format!("--registry={}", url_of(model, self.settings.registry.as_deref())?),
+            format!("--namespace={}", self.subject.key.0),
+            format!("--model={}", spec.model),
+            format!("--version={}", target.digest),
+            format!("--listen=0.0.0.0:{PORT}"),
+            format!("--cache={SCRATCH}"),
+        ];
+        args.extend(model.spec.signing.iter().flat_map(|it| &it.public_keys).map(|key| format!("--signer-pem={key}")));
+        let probe = |path: &str, period: u32, failures: u32| {
+            json!({"httpGet": {"path": path, "port": "http"}, "periodSeconds": period, "failureThreshold": failures,
+                   "timeoutSeconds": 2})
+        };
+        let more = json!({
+            "ports": [{"name": "http", "containerPort": PORT}],
+            "startupProbe": probe("/v2/health/ready", 1, STARTS_WITHIN_SECONDS),
+            "readinessProbe": probe("/v2/health/ready", 2, 2),
+            "livenessProbe": probe("/v2/health/live", 10, 3),
+            "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
+            "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
+        });
+        let container = pod::container("server", &self.settings.image, &args, model, more);
+        let selector = json!({"app.kubernetes.io/instance": name});
+        let annotations = json!({names::DIGEST: target.digest, names::VERSION: target.version.to_string()});
+        let mut labels = serde_json::to_value(names::labels(self.name(), "server"))?;
+        pod::merge(&mut labels, selector.clone());
+        let account = model.spec.service_account_name.iter();
+        let mut pod = pod::spec(
+            vec![container],
+            json!({
+                "terminationGracePeriodSeconds": 30,
+                "topologySpreadConstraints": spread(&selector),
+            }),
+        );
+        for account in account {
+            pod::merge(&mut pod, json!({"serviceAccountName": account, "automountServiceAccountToken": true}));
+        }
+        let mut deployment = self.object(
+            "apps/v1",
+            "Deployment",
+            &name,
+            "server",
+            json!({
+                "metadata": {"annotations": annotations},
+                "spec": {
+                    "selector": {"matchLabels": selector},
+                    "revisionHistoryLimit": 1,
+                    "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+                    "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod},
+                },
+            }),
+        );
+        if let Some(replicas) = replicas {
+            deployment["spec"]["replicas"] = json!(replicas);
+        }
+        Ok(deployment)
+    }
+
+    /// Where the servers of a version are reached.
+    pub(super) fn servers_service(&self, target: &Target) -> Value {
+        let name = names::of_version(self.name(), &target.digest);
+        let spec = json!({"spec": {
+            "selector": {"app.kubernetes.io/instance": name},
+            "ports": [{"name": "http", "port": PORT, "targetPort": "http", "protocol": "TCP"}],
+        }});
+        self.object("v1", "Service", &name, "server", spec)
+    }
+
+    /// What the routers are told.
+    pub(super) fn orders(&self, orders: &Orders) -> Result<Value> {
+        let text = serde_json::to_string(orders)?;
+        let data = json!({"data": {ORDERS_KEY: text}});
+        Ok(self.object("v1", "ConfigMap", &names::of_orders(self.name()), "router", data))
+    }
+
+    /// A version as routers reach it.
+    pub(super) fn served_at(&self, target: &Target) -> ServedAt {
+        let name = names::of_version(self.name(), &target.digest);
+        ServedAt { target: target.clone(), url: format!("http://{name}.{}.svc:{PORT}", self.subject.key.0) }
+    }
+
+    /// The routers themselves.
+    pub(super) fn routers(&self) -> Result<Value> {
+        let name = names::of_routers(self.name());
+        let model = self.subject.model()?;
+        let spec = &self.subject.endpoint.spec;
+        let args: Vec<String> = [
+            "router".to_owned(),
+            format!("--endpoint={}", self.name()),
+            format!("--model={}", spec.model),
+            format!("--orders-configmap={}", names::of_orders(self.name())),
+            format!("--registry={}", url_of(model, self.settings.registry.as_deref())?),
+            format!("--listen=0.0.0.0:{PORT}"),
+            format!("--admin=0.0.0.0:{ADMIN_PORT}"),
+            format!("--users-key={KEYS}/users.key"),
+            format!("--admin-token-file={KEYS}/admin.token"),
+        ]
+        .into();
+        let more = json!({
+            "ports": [{"name": "http", "containerPort": PORT}, {"name": "admin", "containerPort": ADMIN_PORT}],
+            "startupProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1, "failureThreshold": 60},
+            "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 2, "failureThreshold": 1},
+            "livenessProbe": {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 10},
+            "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
+            "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
+            "volumeMounts": [{"name": "keys", "mountPath": KEYS, "readOnly": true}],
+        });
+        let container = pod::container("router", &self.settings.image, &args, model, more);
+        let selector = json!({"app.kubernetes.io/instance": name});
+        let mut labels = serde_json::to_value(names::labels(self.name(), "router"))?;
+        pod::merge(&mut labels, selector.clone());
+        let pod = pod::spec(
+            vec![container],
+            json!({
+                "serviceAccountName": name,
+                "automountServiceAccountToken": true,
+                "terminationGracePeriodSeconds": 30,
+                "topologySpreadConstraints": spread(&selector),
+                "volumes": [{"name": "keys", "secret": {"secretName": keys_name(self.name()), "defaultMode": 0o440}}],
+            }),
+        );
+        Ok(self.object(
+            "apps/v1",
+            "Deployment",
+            &name,
+            "router",
+            json!({"spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": selector},
+                "revisionHistoryLimit": 1,
+                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+                "template": {"metadata": {"labels": labels}, "spec": pod},
+            }}),
+        ))
+    }
+
+    /// Where users are served: the endpoint's own name.
+    pub(super) fn service(&self) -> Value {
+        let spec = json!({"spec": {
+            "selector": {"app.kubernetes.io/instance": names::of_routers(self.name())},
+            "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}],
+        }});
+        self.object("v1", "Service", self.name(), "router", spec)
+    }
+
+    /// What routers may do: read their own orders, and nothing else.
+    pub(super) fn account(&self) -> [Value; 3] {
+        let name = names::of_routers(self.name());
+        let rules = json!({"rules": [{
+            "apiGroups": [""],
+            "resources": ["configmaps"],
+            "resourceNames": [names::of_orders(self.name())],
+            "verbs": ["get", "list", "watch"],
+        }]});
+        let binding = json!({
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": self.subject.key.0}],
+        });
+        const RBAC: &str = "rbac.authorization.k8s.io/v1";
+        [
+            self.object("v1", "ServiceAccount", &name, "router", json!({})),
+            self.object(RBAC, "Role", &name, "router", rules),
+            self.object(RBAC, "RoleBinding", &name, "router", binding),
+        ]
+    }
+
+    /// Of several routers, one at a time may go.
+    pub(super) fn budget(&self) -> Value {
+        let name = names::of_routers(self.name());
+        let spec = json!({"spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": {"app.kubernetes.io/instance": name}},
+        }});
+        self.object("policy/v1", "PodDisruptionBudget", &name, "router", spec)
+    }
+
+    /// The key of users' pseudonyms and the token of the routers' admin port: made once, never changed, since a user's
+    /// group follows from the key.
+    pub(super) fn keys(&self) -> Value {
+        let random = || hex::encode(rand::random::<[u8; 32]>());
+        let data = json!({
+            "immutable": true,
+            "stringData": {"users.key": random(), "admin.token": random()},
+        });
+        self.object("v1", "Secret", &keys_name(self.name()), "router", data)
+    }
+}
+
+/// Name of the Secret with the routers' keys.
+pub(super) fn keys_name(endpoint: &str) -> String {
+    names::child(endpoint, "keys")
+}
+
+fn spread(selector: &Value) -> Value {
+    json!([{
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": selector},
+    }])
+}
+
+/// What is read back of orders that are in the cluster.
+pub(super) fn orders_of(map: &k8s_openapi::api::core::v1::ConfigMap) -> Result<Orders> {
+    let data = map.data.as_ref().and_then(|data| data.get(ORDERS_KEY));
+    let text = data.with_context(|| format!("{} of {ACTOR} has no {ORDERS_KEY}", map.name_any()))?;
+    serde_json::from_str(text).context("the orders cannot be read")
+}

@@ -1,0 +1,279 @@
+//! The loop of one ModelEndpoint: observe → decide → store → build and apply → report.
+
+mod apply;
+mod build;
+mod observe;
+mod report;
+mod requests;
+mod samples;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use fairway_api::{Model, ModelEndpoint};
+use fairway_core::endpoint::{self, EndpointEffect, EndpointInputs, EndpointStatus};
+use fairway_core::policy::{EndpointPolicy, ModelPolicy};
+use fairway_core::{Plan, Reason};
+use fairway_registry::{EndpointLog, Error as RegistryError, ModelLog};
+use fairway_wire::Window;
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+
+use crate::board::{EndpointView, Key};
+use crate::context::{Context, Guarded};
+use crate::kept::{DecidedBy, Kept, Stored, window_key};
+use crate::routers::Routers;
+use crate::wanted::Wanted;
+
+/// An endpoint with a rollout is looked at this often: its routers are asked, and harm is acted on.
+const BUSY: Duration = Duration::from_secs(2);
+/// One at rest is asked once a window.
+const CALM: Duration = Duration::from_secs(10);
+/// Most windows that wait for a bucket that fails; the oldest go.
+const UNKEPT_MAX: usize = 10_000;
+
+/// What is remembered of an endpoint between looks.
+#[derive(Default)]
+pub(crate) struct EndpointLoop {
+    opened: Option<Opened>,
+    routers: Routers,
+    /// Windows that are not yet in the bucket.
+    unkept: VecDeque<Window>,
+    /// What was told as Events.
+    said: Vec<String>,
+    /// What was made once: applied again when it is to be another one.
+    furnished: Option<String>,
+    /// When the status was last written.
+    reported: Option<Instant>,
+}
+
+/// The endpoint's place in the bucket, and where its log stands.
+struct Opened {
+    model_log: ModelLog,
+    endpoint_log: EndpointLog,
+    kept: Kept<EndpointEffect, EndpointStatus>,
+    /// The last verb of a person that a stored plan has taken in.
+    answered: Option<String>,
+}
+
+/// One endpoint with what its manifests say.
+struct Subject {
+    key: Key,
+    endpoint: ModelEndpoint,
+    model: Arc<Guarded<Model>>,
+    policy: EndpointPolicy,
+    model_policy: ModelPolicy,
+}
+
+/// A decision, stored.
+struct Decided {
+    plan: Plan<EndpointEffect, EndpointStatus>,
+    wanted: Wanted,
+    seen: observe::Seen,
+    /// The verb that was answered, and when.
+    request: Option<requests::Command>,
+}
+
+/// Looks at an endpoint once.
+///
+/// # Errors
+/// The bucket, the API server or a manifest cannot be used; told in the endpoint's conditions.
+pub(crate) async fn look(context: &Arc<Context>, guarded: &Guarded<ModelEndpoint>) -> Result<Action> {
+    let endpoint = match &guarded.0 {
+        Ok(endpoint) => endpoint,
+        Err(invalid) => anyhow::bail!("the manifest cannot be read: {}", invalid.error),
+    };
+    let uid = endpoint.uid().unwrap_or_default();
+    let key: Key = (endpoint.namespace().unwrap_or_default(), endpoint.name_any());
+    if endpoint.metadata.deletion_timestamp.is_some() {
+        context.endpoint_loops.forget(&uid).await;
+        context.board.forget_endpoint(&key);
+        return Ok(Action::await_change());
+    }
+    let lopped = context.endpoint_loops.of(&uid).await;
+    let mut memory = lopped.lock().await;
+    let outcome = memory.look(context, endpoint, key).await;
+    if let Err(error) = &outcome {
+        report::failure(context, endpoint, error).await;
+    }
+    outcome
+}
+
+impl EndpointLoop {
+    async fn look(&mut self, context: &Arc<Context>, endpoint: &ModelEndpoint, key: Key) -> Result<Action> {
+        let now = Timestamp::now();
+        let subject = Subject::of(context, endpoint, key)?;
+        self.open(context, &subject).await?;
+        let seen = self.observe(context, &subject).await?;
+        self.keep_windows(context, &subject, &seen.heard.windows).await?;
+        let decided = self.decide(context, &subject, seen, now).await?;
+        self.apply(context, &subject, &decided).await?;
+        self.tell(context, &subject, &decided);
+        self.report(context, &subject, &decided, now).await?;
+        let status = &decided.plan.status;
+        let is_busy = status.rollout.is_some() || status.bake.is_some() || status.loading.is_some();
+        let pause = if is_busy || status.returning.is_some() { BUSY } else { CALM };
+        let until_next = fairway_core::plan::elapsed(now, decided.plan.next_look);
+        Ok(Action::requeue(until_next.clamp(Duration::from_millis(500), pause)))
+    }
+
+    /// Takes up the last stored plan, once.
+    async fn open(&mut self, context: &Context, subject: &Subject) -> Result<()> {
+        if self.opened.is_some() {
+            return Ok(());
+        }
+        let model = subject.model()?;
+        let (namespace, name) = &subject.key;
+        let registry = context.buckets.of(&context.client, model, context.settings.registry.as_deref()).await?;
+        let endpoint_log = registry.endpoint(namespace, name)?;
+        let last = endpoint_log.latest_plan::<Stored<EndpointEffect, EndpointStatus>>().await;
+        let (kept, answered) = match last.context("reading the endpoint's last plan")? {
+            None => (Kept::new(EndpointStatus::default(), 0), None),
+            Some((seq, stored)) => {
+                let mut kept = Kept::new(stored.plan.status, seq);
+                kept.undone = stored.plan.effects.into();
+                (kept, stored.answered)
+            }
+        };
+        let model_log = registry.model(namespace, &subject.endpoint.spec.model)?;
+        self.opened = Some(Opened { model_log, endpoint_log, kept, answered });
+        Ok(())
+    }
+
+    /// Windows are in the bucket before anything is decided by them, and only then may routers forget them.
+    async fn keep_windows(&mut self, context: &Context, subject: &Subject, fresh: &[Window]) -> Result<()> {
+        self.unkept.extend(fresh.iter().cloned());
+        while self.unkept.len() > UNKEPT_MAX {
+            self.unkept.pop_front();
+        }
+        let opened = self.opened.as_mut().context("the endpoint is not open")?;
+        let model = (subject.key.0.clone(), subject.endpoint.spec.model.clone());
+        while let Some(window) = self.unkept.front() {
+            let bytes = serde_json::to_vec(window)?;
+            opened.endpoint_log.put_window(&window_key(window), bytes.into()).await.context("storing a window")?;
+            let Some(window) = self.unkept.pop_front() else { break };
+            opened.kept.take_in(std::slice::from_ref(&window));
+            context.board.hand_over(&model, std::slice::from_ref(&window));
+        }
+        self.routers.are_safe();
+        Ok(())
+    }
+
+    /// Decides, and stores the plan before anything follows from it. An operator that leads no more cannot: the number of its
+    /// plan is taken.
+    async fn decide(
+        &mut self,
+        context: &Context,
+        subject: &Subject,
+        seen: observe::Seen,
+        now: Timestamp,
+    ) -> Result<Decided> {
+        let opened = self.opened.as_mut().context("the endpoint is not open")?;
+        let request = requests::unanswered(&subject.endpoint, opened.answered.as_deref());
+        let mut verbs: Vec<_> = request.iter().map(|it| (it.who.clone(), it.request.clone())).collect();
+        if seen.heard.aborted && opened.kept.status.rollout.is_some() {
+            verbs.push(("a router's admin port".to_owned(), endpoint::RolloutRequest::Abort));
+        }
+        let registered = opened.model_log.head().await.context("reading the registry")?.map(|entry| entry.state);
+        let version = &subject.endpoint.spec.version;
+        let admission = &subject.model_policy.admission;
+        let wanted = crate::wanted::wanted(version, admission, &opened.kept.status, registered.as_ref(), now);
+        let inputs = EndpointInputs {
+            wanted: wanted.target.clone(),
+            ready: seen.ready.clone(),
+            broken: seen.broken.clone(),
+            unapproved: wanted.unapproved.clone(),
+            champion: registered.as_ref().and_then(|state| state.aliases.get("champion").copied()),
+            acked: seen.heard.acked,
+            servers: subject.policy.scaling.is_some().then(|| seen.servers.clone()),
+            requests: verbs,
+            serve_baseline: context.board.serves_baseline(&subject.model_key()),
+            lease: context.settings.canary_lease,
+        };
+        let plan = endpoint::decide(&subject.policy, &inputs.with(&opened.kept.status, &opened.kept.unread), now);
+        let matters = plan.effects.iter().any(matters) || !inputs.requests.is_empty();
+        let is_kept = opened.kept.must_store(&plan, matters);
+        if is_kept {
+            let decided_by = DecidedBy { policy: subject.policy.clone(), inputs };
+            let mut stored = opened.kept.to_store(now, Some(Box::new(decided_by)), &plan);
+            stored.answered = request.as_ref().map(|it| it.id.clone()).or_else(|| opened.answered.clone());
+            let appended = opened.endpoint_log.append_plan(opened.kept.seq + 1, &stored).await;
+            if let Err(error) = appended {
+                if matches!(error, RegistryError::Conflict { .. }) {
+                    // Another operator has gone on from here, or an answer was lost: what is there is read again.
+                    self.opened = None;
+                }
+                return Err(error).context("storing the endpoint's plan");
+            }
+            opened.answered = stored.answered;
+        }
+        opened.kept.adopt(&plan, is_kept);
+        Ok(Decided { plan, wanted, seen, request })
+    }
+
+    /// Tells the model how its endpoint stands.
+    fn tell(&self, context: &Arc<Context>, subject: &Subject, decided: &Decided) {
+        let status = &decided.plan.status;
+        let waiting = decided.wanted.target.as_ref().is_some_and(|wanted| {
+            let digest = &wanted.digest;
+            let serves = status.stable.as_ref().is_some_and(|stable| stable.digest == *digest);
+            !serves && !status.barred.contains_key(digest) && !decided.wanted.unapproved.contains_key(digest)
+        });
+        let view = EndpointView {
+            model: subject.endpoint.spec.model.clone(),
+            promotes: subject.endpoint.spec.promotes,
+            stable: status.stable.clone(),
+            active: status.rollout.is_some() || status.bake.is_some(),
+            candidate_waiting: waiting,
+            awaiting_approval: decided.wanted.awaiting.clone(),
+            ended: status.history.iter().map(|ended| (ended.id.clone(), ended.result)).collect(),
+        };
+        if context.board.tell_endpoint(&subject.key, view) {
+            let mut wake = context.wake_models.clone();
+            // Full: the model looks by itself soon.
+            let _ = wake.try_send(ObjectRef::new(&subject.endpoint.spec.model).within(&subject.key.0));
+        }
+    }
+}
+
+/// A load changes nothing that must be remembered.
+fn matters(effect: &EndpointEffect) -> bool {
+    !matches!(effect, EndpointEffect::Load { .. })
+}
+
+impl Subject {
+    fn of(context: &Context, endpoint: &ModelEndpoint, key: Key) -> Result<Self> {
+        let name = &endpoint.spec.model;
+        let model = context.models.get(&ObjectRef::new(name).within(&key.0));
+        let model = model.with_context(|| format!("spec.model: there is no Model {name} in namespace {}", key.0))?;
+        let spec = match &model.0 {
+            Ok(model) => &model.spec,
+            Err(invalid) => anyhow::bail!("the Model {name} cannot be read: {}", invalid.error),
+        };
+        let fields = |errors: Vec<fairway_api::FieldError>| {
+            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            anyhow::anyhow!(lines.join("\n"))
+        };
+        let model_policy = spec.policy().map_err(fields)?;
+        let mut policy = endpoint.spec.policy(spec.reward.within.std()).map_err(fields)?;
+        policy.scaling = build::scaling(&endpoint.spec)?;
+        Ok(Self { key, endpoint: endpoint.clone(), model, policy, model_policy })
+    }
+
+    fn model(&self) -> Result<&Model> {
+        self.model.0.as_ref().map_err(|invalid| anyhow::anyhow!("the Model cannot be read: {}", invalid.error))
+    }
+
+    fn model_key(&self) -> Key {
+        (self.key.0.clone(), self.endpoint.spec.model.clone())
+    }
+}
+
+/// What keeps an endpoint from being looked at, as a condition says it.
+fn reason_of(error: &anyhow::Error) -> Reason {
+    Reason::new("Unreachable", format!("{error:#}"))
+}

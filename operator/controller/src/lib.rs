@@ -1,0 +1,47 @@
+//! The operator: the same decisions as `fairway up`, carried out on Kubernetes.
+//!
+//! Each look at an object is observe → decide → store → apply → report. What is decided is `fairway-core`'s; the plan is
+//! in the bucket before anything follows from it; what follows is the state of the cluster that the plan asks for, made
+//! again at every look, so that an operator that stops between any two writes loses nothing.
+//!
+//! | question | file |
+//! |---|---|
+//! | who leads | `lease` |
+//! | what the cluster says | `watch`, `context` |
+//! | when an object is looked at, and by whom | `operator` |
+//! | what an endpoint is, and what follows | `endpoint/{observe, build, apply, report}` |
+//! | what a model is, and what follows | `model/{observe, build, apply, report}` |
+//! | what routers saw | `routers` |
+//! | what is remembered between looks | `kept`, `board` |
+//!
+//! What it does not do: it decides nothing, serves no user, and never touches the bucket's data unless a manifest says so.
+#![forbid(unsafe_code)]
+
+mod apply;
+mod board;
+mod buckets;
+mod call;
+mod context;
+mod endpoint;
+mod health;
+mod kept;
+mod lease;
+mod metrics;
+mod model;
+mod names;
+mod operator;
+mod orders;
+mod pod;
+mod report;
+mod routers;
+mod settings;
+mod wanted;
+mod watch;
+
+pub use kept::{DecidedBy, Kept, Stored, window_key};
+pub use model::RunCause;
+pub use kube::Client;
+pub use operator::{connect, run};
+pub use orders::follow_orders;
+pub use settings::{PlanRun, Settings};
+pub use wanted::{Wanted, wanted};

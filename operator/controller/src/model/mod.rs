@@ -1,0 +1,240 @@
+//! The loop of one Model and its runs: observe → decide → store → build and apply → report.
+
+mod apply;
+mod build;
+mod observe;
+mod report;
+mod result;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use fairway_api::{Model, TrainingRun};
+use fairway_core::model::{self, Champion, ModelEffect, ModelObserved, ModelStatus, RunEnd, RunMode};
+use fairway_core::policy::ModelPolicy;
+use fairway_core::{Plan, Reason};
+use fairway_registry::{Error as RegistryError, ModelLog};
+use fairway_wire::{Profile, Target};
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+
+use crate::board::Key;
+use crate::context::{Context, Guarded};
+use crate::kept::{Kept, Stored};
+
+/// A model with an active run is looked at this often.
+const BUSY: Duration = Duration::from_secs(3);
+/// One at rest.
+const CALM: Duration = Duration::from_secs(15);
+
+/// What a run's plan is made from, beside the manifest.
+#[derive(Clone, Debug)]
+pub struct RunCause<'a> {
+    /// Name of the run, its idempotency key.
+    pub run: &'a str,
+    /// What asked for it.
+    pub reason: &'a Reason,
+    /// How it trains.
+    pub mode: RunMode,
+    /// What the monitors held when it was decided.
+    pub evidence: BTreeMap<String, serde_json::Value>,
+    /// The digest of the version that serves.
+    pub champion: Option<String>,
+    /// The newest interaction that version knows.
+    pub known_until: Option<Timestamp>,
+    /// The moment of the run: rows from then on do not exist for it.
+    pub as_of: Timestamp,
+}
+
+/// What is remembered of a model between looks.
+#[derive(Default)]
+pub(crate) struct ModelLoop {
+    opened: Option<Opened>,
+    said: Vec<String>,
+    reported: Option<Instant>,
+}
+
+/// The model's place in the bucket, and where its log stands.
+struct Opened {
+    log: ModelLog,
+    kept: Kept<ModelEffect, ModelStatus>,
+    /// What the serving version was trained on, fetched once.
+    champion: Option<Known>,
+}
+
+/// A version as the monitors need it.
+struct Known {
+    target: Target,
+    profile: Profile,
+    trained_through: Timestamp,
+}
+
+/// A model with what its manifest says.
+struct Subject {
+    key: Key,
+    model: Model,
+    policy: ModelPolicy,
+}
+
+/// A decision, stored.
+struct Decided {
+    plan: Plan<ModelEffect, ModelStatus>,
+    seen: observe::Seen,
+    run_end: Option<RunEnd>,
+}
+
+/// Looks at a model once.
+///
+/// # Errors
+/// The bucket, the API server or the manifest cannot be used; told in the model's conditions.
+pub(crate) async fn look(context: &Arc<Context>, guarded: &Guarded<Model>) -> Result<Action> {
+    let model = match &guarded.0 {
+        Ok(model) => model,
+        Err(invalid) => anyhow::bail!("the manifest cannot be read: {}", invalid.error),
+    };
+    let uid = model.uid().unwrap_or_default();
+    let key: Key = (model.namespace().unwrap_or_default(), model.name_any());
+    if model.metadata.deletion_timestamp.is_some() {
+        context.model_loops.forget(&uid).await;
+        context.board.forget_model(&key);
+        return Ok(Action::await_change());
+    }
+    let memory = context.model_loops.of(&uid).await;
+    let mut memory = memory.lock().await;
+    let outcome = memory.look(context, model, key).await;
+    if let Err(error) = &outcome {
+        report::failure(context, model, error).await;
+    }
+    outcome
+}
+
+impl ModelLoop {
+    async fn look(&mut self, context: &Arc<Context>, model: &Model, key: Key) -> Result<Action> {
+        let now = Timestamp::now();
+        let subject = Subject::of(model, key)?;
+        self.open(context, &subject).await?;
+        let opened = self.opened.as_mut().context("the model is not open")?;
+        opened.kept.take_in(&context.board.take_windows(&subject.key));
+        let seen = opened.observe(context, &subject).await?;
+        let decided = match opened.decide(context, &subject, seen, now).await {
+            Ok(decided) => decided,
+            Err(error) => {
+                let gone_on = |cause: &(dyn std::error::Error + 'static)| {
+                    matches!(cause.downcast_ref(), Some(RegistryError::Conflict { .. }))
+                };
+                if error.chain().any(gone_on) {
+                    // Another operator has gone on from here, or an answer was lost: what is there is read again.
+                    self.opened = None;
+                }
+                return Err(error);
+            }
+        };
+        opened.apply(context, &subject, &decided, now).await?;
+        if context.board.tell_baseline(&subject.key, decided.plan.status.serve_baseline) {
+            wake_endpoints(context, &subject.key);
+        }
+        self.report(context, &subject, &decided, now).await?;
+        let pause = if decided.plan.status.run.is_some() { BUSY } else { CALM };
+        let until_next = fairway_core::plan::elapsed(now, decided.plan.next_look);
+        Ok(Action::requeue(until_next.clamp(Duration::from_millis(500), pause)))
+    }
+
+    /// Takes up the last stored plan, once.
+    async fn open(&mut self, context: &Context, subject: &Subject) -> Result<()> {
+        if self.opened.is_some() {
+            return Ok(());
+        }
+        let default = context.settings.registry.as_deref();
+        let registry = context.buckets.of(&context.client, &subject.model, default).await?;
+        let log = registry.model(&subject.key.0, &subject.key.1)?;
+        let last = log.latest_plan::<Stored<ModelEffect, ModelStatus>>().await;
+        let kept = match last.context("reading the model's last plan")? {
+            None => Kept::new(ModelStatus::default(), 0),
+            Some((seq, stored)) => {
+                let mut kept = Kept::new(stored.plan.status, seq);
+                kept.undone = stored.plan.effects.into();
+                kept
+            }
+        };
+        self.opened = Some(Opened { log, kept, champion: None });
+        Ok(())
+    }
+}
+
+impl Opened {
+    async fn decide(
+        &mut self,
+        context: &Context,
+        subject: &Subject,
+        seen: observe::Seen,
+        now: Timestamp,
+    ) -> Result<Decided> {
+        let run_end = self.run_end(context, subject, &seen, now).await?;
+        let views = context.board.endpoints_of(&subject.key);
+        let stable = views.first().and_then(|view| view.stable.clone());
+        self.know(stable.as_ref()).await?;
+        let champion = self.champion.as_ref().map(|known| Champion {
+            target: &known.target,
+            trained_through: known.trained_through,
+            profile: &known.profile,
+        });
+        let ended: Vec<_> = views.iter().flat_map(|view| view.ended.clone()).collect();
+        let observed = ModelObserved {
+            status: &self.kept.status,
+            champion,
+            candidate_waiting: views.iter().any(|view| view.promotes && view.candidate_waiting),
+            rollout_active: views.iter().any(|view| view.active),
+            awaiting_approval: views.iter().find_map(|view| view.awaiting_approval.as_ref()),
+            // Runs check their data themselves; nobody looks at them between runs, and nothing is erased row by row.
+            data_fault: None,
+            new_rows: None,
+            erasure: None,
+            ended_rollouts: &ended,
+            windows: &self.kept.unread,
+            run_end: run_end.as_ref(),
+            requests: &seen.requests,
+        };
+        let plan = model::decide(&subject.policy, &observed, now);
+        let has_news = !plan.effects.is_empty() || run_end.is_some() || !seen.requests.is_empty();
+        let is_kept = self.kept.must_store(&plan, has_news);
+        if is_kept {
+            let stored = self.kept.to_store(now, None, &plan);
+            self.log.append_plan(self.kept.seq + 1, &stored).await.context("storing the model's plan")?;
+        }
+        self.kept.adopt(&plan, is_kept);
+        Ok(Decided { plan, seen, run_end })
+    }
+}
+
+/// Its endpoints must hear at once that the baseline is to be served, or not any more.
+fn wake_endpoints(context: &Context, model: &Key) {
+    let mut wake = context.wake_endpoints.clone();
+    for endpoint in context.endpoints.state() {
+        let Ok(endpoint) = &endpoint.0 else { continue };
+        if endpoint.namespace().as_ref() == Some(&model.0) && endpoint.spec.model == model.1 {
+            // Full: the endpoint looks by itself soon.
+            let _ = wake.try_send(ObjectRef::new(&endpoint.name_any()).within(&model.0));
+        }
+    }
+}
+
+impl Subject {
+    fn of(model: &Model, key: Key) -> Result<Self> {
+        let policy = model.spec.policy().map_err(|errors| {
+            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            anyhow::anyhow!(lines.join("\n"))
+        })?;
+        Ok(Self { key, model: model.clone(), policy })
+    }
+}
+
+/// The kind of condition by which a run says that it is over.
+fn is_over(run: &TrainingRun) -> bool {
+    const OVER: [&str; 4] = ["Complete", "Failed", "Rejected", "Suppressed"];
+    let conditions = run.status.iter().flat_map(|status| &status.conditions);
+    conditions.into_iter().any(|one| one.status == "True" && OVER.contains(&one.type_.as_str()))
+}

@@ -1,0 +1,206 @@
+//! What is known of a model's runs: from the copy of the cluster, and from the bucket where a run may have ended.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use fairway_api::TrainingRun;
+use fairway_core::model::{ModelRequest, RunEnd};
+use fairway_registry::{Author, Digest, Registration};
+use fairway_wire::{Profile, Target};
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+use serde::Deserialize;
+
+use super::result::TrainResult;
+use super::{Known, Opened, Subject, build, is_over};
+use crate::context::Context;
+use crate::names::{self, ACTOR};
+
+/// What the champion's next in line is called.
+const CHALLENGER: &str = "challenger";
+/// The registry bounds the length of a reason.
+const REASON_MAX: usize = 300;
+/// Requests of one look.
+const REQUESTS_MAX: usize = 16;
+
+/// See above.
+pub(super) struct Seen {
+    /// Runs of this model that are not over.
+    pub(super) runs: Vec<TrainingRun>,
+    /// Those that nobody has answered yet, as core is asked.
+    pub(super) requests: Vec<ModelRequest>,
+    /// Runs whose end is in the bucket, but not yet in their status.
+    pub(super) ended: Vec<(TrainingRun, RunEnd)>,
+    /// The Job of the active run.
+    pub(super) job: Option<Arc<Job>>,
+}
+
+impl Opened {
+    pub(super) async fn observe(&self, context: &Context, subject: &Subject) -> Result<Seen> {
+        let (namespace, model) = &subject.key;
+        let runs: Vec<TrainingRun> = context
+            .runs
+            .state()
+            .into_iter()
+            .filter_map(|run| run.0.as_ref().ok().cloned())
+            .filter(|run| run.namespace().as_ref() == Some(namespace) && run.spec.model == *model && !is_over(run))
+            .filter(|run| run.metadata.deletion_timestamp.is_none())
+            .collect();
+        let active = self.kept.status.run.as_ref().map(|run| run.name.as_str());
+        let mut seen = Seen { runs: Vec::new(), requests: Vec::new(), ended: Vec::new(), job: None };
+        for run in runs {
+            let name = run.name_any();
+            if Some(name.as_str()) == active {
+                seen.runs.push(run);
+                continue;
+            }
+            match self.log.run(&name)?.outcome::<RunEnd>().await? {
+                Some(end) => seen.ended.push((run, end)),
+                None => {
+                    if seen.requests.len() < REQUESTS_MAX {
+                        let reason = format!("{:?}", run.spec.reason);
+                        seen.requests.push(ModelRequest::Start { name, reason, force: run.spec.force });
+                    }
+                    seen.runs.push(run);
+                }
+            }
+        }
+        if let Some(active) = active {
+            let job = build::job_name(active);
+            seen.job = context.jobs.get(&ObjectRef::<Job>::new(&job).within(namespace));
+        }
+        Ok(seen)
+    }
+
+    /// How the active run ended, if it did. What the trainer has left is registered here: trainers cannot.
+    pub(super) async fn run_end(
+        &self,
+        context: &Context,
+        subject: &Subject,
+        seen: &Seen,
+        now: Timestamp,
+    ) -> Result<Option<RunEnd>> {
+        let Some(active) = &self.kept.status.run else { return Ok(None) };
+        let job = seen.job.as_ref().map(|job| (job, over(job)));
+        if matches!(job, Some((_, None))) {
+            return Ok(None);
+        }
+        let run = self.log.run(&active.name)?;
+        if let Some(end) = run.outcome::<RunEnd>().await? {
+            return Ok(Some(end));
+        }
+        let end = match (run.result::<TrainResult>().await?, job) {
+            (Some(result), _) => self.settle(subject, &active.name, &active.reason.message, result, now).await?,
+            (None, Some((job, Some(Over { complete, why })))) => {
+                let words = last_words(context, &subject.key.0, &job.name_any());
+                let end = if complete { "the trainer ended without a result" } else { why.as_str() };
+                RunEnd::Failed { why: words.map_or_else(|| end.to_owned(), |words| format!("{end}: {words}")) }
+            }
+            // Not started yet, or somebody deleted the Job: it is made again.
+            (None, _) => return Ok(None),
+        };
+        // Written once: whoever was first is right.
+        run.finish(&end).await.context("writing the run's outcome")?;
+        run.outcome::<RunEnd>().await.context("reading the run's outcome")
+    }
+
+    async fn settle(
+        &self,
+        subject: &Subject,
+        run: &str,
+        reason: &str,
+        result: TrainResult,
+        now: Timestamp,
+    ) -> Result<RunEnd> {
+        let (digest, metrics, labels) = match result {
+            TrainResult::Uploaded { digest, metrics, labels } => (digest, metrics, labels),
+            TrainResult::Rejected { why } => return Ok(RunEnd::Rejected { why }),
+            TrainResult::DataRefused { code, why } => return Ok(RunEnd::DataRefused { code, why }),
+            TrainResult::Failed { why } => return Ok(RunEnd::Failed { why }),
+        };
+        let digest: Digest = digest.parse().context("the trainer's result")?;
+        let provenance = self.log.provenance(&digest).await.context("what the trainer uploaded")?;
+        let registration = Registration {
+            run: run.to_owned(),
+            actor: ACTOR.to_owned(),
+            time: now,
+            metrics,
+            labels,
+            provenance,
+            kinds: BTreeSet::new(),
+            // A version that is to be signed is proposed by whoever signs it.
+            alias: subject.model.spec.signing.is_none().then(|| CHALLENGER.to_owned()),
+            reason: reason.chars().take(REASON_MAX).collect(),
+        };
+        let version = self.log.register_uploaded(&digest, registration).await.context("registering the version")?;
+        Ok(RunEnd::Registered { version: version.number })
+    }
+
+    /// Fetches what the monitors need of the version that serves, once.
+    pub(super) async fn know(&mut self, stable: Option<&Target>) -> Result<()> {
+        if self.champion.as_ref().map(|known| &known.target) == stable {
+            return Ok(());
+        }
+        let Some(target) = stable else {
+            self.champion = None;
+            return Ok(());
+        };
+        let digest: Digest = target.digest.parse()?;
+        let file = async |name: &'static str| {
+            let bytes = self.log.file(&digest, name).await;
+            bytes.with_context(|| format!("reading {name} of version {}", target.version))
+        };
+        let profile: Profile = serde_json::from_slice(&file("profile.json").await?).context("profile.json")?;
+        let bundle: Bundle = serde_json::from_slice(&file("bundle.json").await?).context("bundle.json")?;
+        let trained_through = Timestamp::from_millisecond(bundle.trained_through_ms).context("bundle.json")?;
+        self.champion = Some(Known { target: target.clone(), profile, trained_through });
+        Ok(())
+    }
+
+    /// Mirrors what a person said of a version into the registry's log.
+    pub(super) async fn judge(&self, digest: &str, approves: bool, author: Author<'_>) -> Result<()> {
+        let state = self.log.state().await?;
+        let version = state.versions.values().find(|version| version.digest.as_str() == digest);
+        let Some(version) = version else { return Ok(()) };
+        self.log.judge(version.number, &version.digest, approves, author).await.context("mirroring an approval")?;
+        Ok(())
+    }
+}
+
+/// The one number of `bundle.json` that a decision needs.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Bundle {
+    trained_through_ms: i64,
+}
+
+/// How a Job ended.
+struct Over {
+    complete: bool,
+    why: String,
+}
+
+fn over(job: &Job) -> Option<Over> {
+    let conditions = job.status.as_ref()?.conditions.as_ref()?;
+    let end = conditions.iter().find(|one| one.status == "True" && ["Complete", "Failed"].contains(&one.type_.as_str()))?;
+    let parts = [end.reason.as_deref(), end.message.as_deref()];
+    let why: Vec<&str> = parts.into_iter().flatten().collect();
+    Some(Over { complete: end.type_ == "Complete", why: why.join(": ") })
+}
+
+/// What the trainer said last, if its pod is still there.
+fn last_words(context: &Context, namespace: &str, job: &str) -> Option<String> {
+    let of_job = |pod: &Pod| {
+        pod.namespace().as_deref() == Some(namespace) && pod.labels().get(names::RUN).is_some_and(|run| build::job_name(run) == job)
+    };
+    let words = |pod: Arc<Pod>| {
+        let statuses = pod.status.as_ref()?.container_statuses.clone()?;
+        statuses.into_iter().find_map(|status| status.state?.terminated?.message)
+    };
+    let said = context.pods.state_filter(of_job).into_iter().find_map(words)?;
+    Some(said.trim().chars().take(500).collect())
+}

@@ -1,0 +1,158 @@
+//! The statuses of a model and of its runs, and their Events.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use fairway_api::{Model, ModelStatus as ApiStatus, TrainingRun, TrainingRunStatus};
+use fairway_core::model::{ModelRequest, RunEnd};
+use fairway_core::{Condition, Reason};
+use jiff::Timestamp;
+use kube::ResourceExt;
+use serde_json::json;
+
+use super::{Decided, ModelLoop, Subject};
+use crate::context::Context;
+use crate::report;
+
+/// Numbers in messages are brought up to date this often while a run is active.
+const NUMBERS: Duration = Duration::from_secs(15);
+
+impl ModelLoop {
+    pub(super) async fn report(
+        &mut self,
+        context: &Context,
+        subject: &Subject,
+        decided: &Decided,
+        now: Timestamp,
+    ) -> Result<()> {
+        let model = &subject.model;
+        report::events(context, model, "model", &decided.plan.reasons, &mut self.said).await;
+        self.report_runs(context, decided, now).await?;
+        let status = &decided.plan.status;
+        let before = model.status.clone().unwrap_or_default();
+        let generation = model.metadata.generation;
+        let champion = self.opened.as_ref().and_then(|opened| opened.champion.as_ref());
+        let after = ApiStatus {
+            observed_generation: generation,
+            champion: champion.map(|known| known.target.version.to_string()),
+            active_run: status.run.as_ref().map(|run| run.name.clone()),
+            conditions: report::conditions(&decided.plan.conditions, &before.conditions, generation, now),
+            ..ApiStatus::default()
+        };
+        let (before, after) = (serde_json::to_value(&model.status)?, serde_json::to_value(&after)?);
+        let exact = status.run.is_some() && self.reported.is_none_or(|reported| reported.elapsed() >= NUMBERS);
+        if report::status(context, model, &before, &after, exact).await? {
+            self.reported = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    async fn report_runs(&self, context: &Context, decided: &Decided, now: Timestamp) -> Result<()> {
+        for (run, end) in &decided.seen.ended {
+            tell_end(context, run, end, now).await?;
+        }
+        let active = decided.plan.status.run.as_ref().map(|run| run.name.as_str());
+        for run in &decided.seen.runs {
+            let name = run.name_any();
+            let last = decided.plan.status.last_run.as_ref().filter(|(last, _)| *last == name);
+            if active == Some(name.as_str()) {
+                tell_active(context, run, decided, now).await?;
+            } else if let Some((_, end)) = last.filter(|_| decided.run_end.is_some()) {
+                tell_end(context, run, end, now).await?;
+            } else if was_asked(&decided.seen.requests, &name) {
+                tell_suppressed(context, run, &decided.plan.reasons, now).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn was_asked(requests: &[ModelRequest], name: &str) -> bool {
+    requests.iter().any(|request| matches!(request, ModelRequest::Start { name: asked, .. } if asked == name))
+}
+
+async fn tell_end(context: &Context, run: &TrainingRun, end: &RunEnd, now: Timestamp) -> Result<()> {
+    let (kind, code, message, version) = match end {
+        RunEnd::Registered { version } => {
+            ("Complete", "Registered", format!("version {version} is registered"), Some(version.to_string()))
+        }
+        RunEnd::Rejected { why } => ("Rejected", "Rejected", why.clone(), None),
+        RunEnd::DataRefused { code, why } => ("Failed", code.as_str(), why.clone(), None),
+        RunEnd::Failed { why } => ("Failed", "Failed", why.clone(), None),
+        RunEnd::Cancelled { why } => ("Failed", "Cancelled", why.clone(), None),
+    };
+    let reason = Reason::new(code, message);
+    report::event(context, run, &reason).await;
+    let told = [Condition { kind: kind.to_owned(), status: true, reason }];
+    write(context, run, &told, version, now).await
+}
+
+async fn tell_active(context: &Context, run: &TrainingRun, decided: &Decided, now: Timestamp) -> Result<()> {
+    let pods = decided.seen.job.as_ref().and_then(|job| job.status.as_ref()).and_then(|status| status.active);
+    let suspended = decided.seen.job.as_ref().and_then(|job| job.spec.as_ref()).and_then(|spec| spec.suspend);
+    let queued = if suspended == Some(true) {
+        Some(Reason::new("Suspended", "its Job waits in a queue"))
+    } else if pods.unwrap_or(0) == 0 {
+        Some(Reason::new("Starting", "its Job has no pod yet"))
+    } else {
+        None
+    };
+    let message = decided.plan.status.run.as_ref().map_or_else(String::new, |run| run.reason.message.clone());
+    let told: Vec<Condition> = [
+        queued.map(|reason| Condition { kind: "Queued".to_owned(), status: true, reason }),
+        Some(Condition { kind: "Complete".to_owned(), status: false, reason: Reason::new("Running", message) }),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    write(context, run, &told, None, now).await
+}
+
+/// Asked for, and held back: the record says by what, and it is over. Another attempt has another name.
+async fn tell_suppressed(context: &Context, run: &TrainingRun, reasons: &[Reason], now: Timestamp) -> Result<()> {
+    let why = reasons.iter().rev().find(|reason| reason.code != "Started").cloned();
+    let reason = why.unwrap_or_else(|| Reason::new("Suppressed", "it was not started"));
+    report::event(context, run, &reason).await;
+    let told = [Condition { kind: "Suppressed".to_owned(), status: true, reason }];
+    write(context, run, &told, None, now).await
+}
+
+async fn write(
+    context: &Context,
+    run: &TrainingRun,
+    told: &[Condition],
+    version: Option<String>,
+    now: Timestamp,
+) -> Result<()> {
+    let before = run.status.clone().unwrap_or_default();
+    let after = TrainingRunStatus {
+        observed_generation: run.metadata.generation,
+        version: version.or_else(|| before.version.clone()),
+        conditions: report::conditions(told, &before.conditions, run.metadata.generation, now),
+        ..TrainingRunStatus::default()
+    };
+    let (before, after) = (serde_json::to_value(&run.status)?, serde_json::to_value(&after)?);
+    report::status(context, run, &before, &after, false).await?;
+    Ok(())
+}
+
+/// Says in the model's status why it cannot be looked at.
+pub(super) async fn failure(context: &Context, model: &Model, error: &anyhow::Error) {
+    let before = model.status.clone().unwrap_or_default();
+    let reason = Reason::new("Unreachable", format!("{error:#}"));
+    let mut conditions = before.conditions.clone();
+    conditions.retain(|one| one.type_ != "Degraded");
+    let (generation, now) = (model.metadata.generation, Timestamp::now());
+    conditions.push(report::condition("Degraded", "True", &reason, &before.conditions, generation, now));
+    conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+    let after = json!({"conditions": conditions});
+    let written = async {
+        let mut status = serde_json::to_value(&before)?;
+        crate::pod::merge(&mut status["conditions"], serde_json::Value::Null);
+        status["conditions"] = after["conditions"].clone();
+        report::status(context, model, &serde_json::to_value(&model.status)?, &status, false).await
+    };
+    if let Err(error) = written.await {
+        tracing::debug!("cannot tell a failure: {error:#}");
+    }
+}

@@ -1,0 +1,75 @@
+//! Names and labels of what the operator makes. Every name follows from its owner's, so that whoever makes it again makes
+//! the same object; and a name that would be too long is shortened by a digest of the whole.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+/// Who appends to the registry's logs, and whose fields ours are in the cluster's objects.
+pub(crate) const ACTOR: &str = "fairway";
+/// Field manager of statuses.
+pub(crate) const STATUS_MANAGER: &str = "fairway-status";
+
+/// Label of everything that the operator makes.
+pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Label: the endpoint that it belongs to.
+pub(crate) const ENDPOINT: &str = "fairway.dev/endpoint";
+/// Label: the model that it belongs to.
+pub(crate) const MODEL: &str = "fairway.dev/model";
+/// Label: the run that it carries out.
+pub(crate) const RUN: &str = "fairway.dev/run";
+/// Label: `router`, `server` or `trainer`.
+pub(crate) const ROLE: &str = "fairway.dev/role";
+/// Annotation: the digest of the version that is served; too long for a label.
+pub(crate) const DIGEST: &str = "fairway.dev/digest";
+/// Annotation: the number of that version.
+pub(crate) const VERSION: &str = "fairway.dev/version";
+
+/// Longest name of a Service, and of a label's value (RFC 1123).
+const LONGEST: usize = 63;
+
+/// `<owner>-<suffix>`, at most 63 characters.
+pub(crate) fn child(owner: &str, suffix: &str) -> String {
+    let room = LONGEST - suffix.len().min(40) - 1;
+    if owner.len() <= room {
+        return format!("{owner}-{suffix}");
+    }
+    let mark = hex::encode(&Sha256::digest(owner.as_bytes())[..4]);
+    let kept: String = owner.chars().take(room - mark.len() - 1).collect();
+    format!("{}-{mark}-{suffix}", kept.trim_end_matches(['-', '.']))
+}
+
+/// Name of what serves a version: the endpoint's, with the first eight digits of the digest.
+pub(crate) fn of_version(endpoint: &str, digest: &str) -> String {
+    let hex = digest.rsplit(':').next().unwrap_or(digest);
+    child(endpoint, hex.get(..8).unwrap_or(hex))
+}
+
+/// Name of the ConfigMap with an endpoint's orders.
+pub(crate) fn of_orders(endpoint: &str) -> String {
+    child(endpoint, "route")
+}
+
+/// Name of an endpoint's routers.
+pub(crate) fn of_routers(endpoint: &str) -> String {
+    child(endpoint, "router")
+}
+
+/// Labels of an endpoint's object of this role.
+pub(crate) fn labels(endpoint: &str, role: &str) -> BTreeMap<String, String> {
+    [(MANAGED_BY, ACTOR), (ENDPOINT, endpoint), (ROLE, role)].map(|(k, v)| (k.to_owned(), v.to_owned())).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_and_differ() {
+        assert_eq!(child("shop", "router"), "shop-router");
+        assert_eq!(of_version("shop", "sha256:0123456789abcdef"), "shop-01234567");
+        let [a, b] = ["a", "b"].map(|end| child(&format!("{}{end}", "x".repeat(80)), "router"));
+        assert!(a.len() <= 63 && b.len() <= 63 && a != b, "{a} {b}");
+        assert_eq!(child(&"x".repeat(80), "router"), child(&"x".repeat(80), "router"));
+    }
+}

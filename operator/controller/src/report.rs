@@ -1,0 +1,211 @@
+//! Telling people: conditions as Kubernetes has them, statuses that are written when they changed, and Events.
+
+use anyhow::Result;
+use fairway_api::Condition;
+use fairway_core::Reason;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::events::{Event, EventType};
+use kube::{Api, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::apply::covers;
+use crate::call::call;
+use crate::context::Context;
+use crate::names::STATUS_MANAGER;
+
+/// Longest message of an Event.
+const NOTE_MAX: usize = 1_000;
+/// Codes that are progress, or last: conditions show them, and an Event each time would bury the others.
+const QUIET: [&str; 8] =
+    ["Progressing", "Baking", "NoVersion", "Loading", "Scaling", "Barred", "RunActive", "AwaitingProof"];
+
+/// Core's conditions as the API has them. One that is not told any more is taken back where it was said to hold; the time
+/// of the last change is kept where nothing changed.
+pub(crate) fn conditions(
+    told: &[fairway_core::Condition],
+    before: &[Condition],
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let mut all: Vec<Condition> = Vec::new();
+    for one in told {
+        let status = if one.status { "True" } else { "False" };
+        all.push(condition(&one.kind, status, &one.reason, before, generation, now));
+    }
+    for old in before.iter().filter(|old| !told.iter().any(|one| one.kind == old.type_)) {
+        let reason = Reason::new("No", "not any more");
+        let status = if old.status == "True" { "False" } else { old.status.as_str() };
+        let kept = old.status != "True";
+        let one = condition(&old.type_, status, &reason, before, generation, now);
+        all.push(if kept { Condition { observed_generation: generation, ..old.clone() } } else { one });
+    }
+    all.sort_by(|a, b| a.type_.cmp(&b.type_));
+    all
+}
+
+/// One condition.
+pub(crate) fn condition(
+    kind: &str,
+    status: &str,
+    reason: &Reason,
+    before: &[Condition],
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Condition {
+    let since = before.iter().find(|old| old.type_ == kind && old.status == status);
+    Condition {
+        type_: kind.to_owned(),
+        status: status.to_owned(),
+        reason: reason.code.clone(),
+        message: reason.message.chars().take(4_000).collect(),
+        last_transition_time: since.map_or(Time(now), |old| old.last_transition_time.clone()),
+        observed_generation: generation,
+    }
+}
+
+/// Writes a status if it says something else than the one that is there; true if it did. Unless `exact`, messages count as
+/// changed only if their numbers are not all that differs: evidence that grows is no news for the API server.
+///
+/// # Errors
+/// The API server refuses or does not answer.
+pub(crate) async fn status<K>(
+    context: &Context,
+    object: &K,
+    before: &Value,
+    status: &Value,
+    exact: bool,
+) -> Result<bool>
+where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + DeserializeOwned + Serialize + Clone,
+    K: std::fmt::Debug,
+{
+    if before == status || !exact && same_but_numbers(before, status) {
+        return Ok(false);
+    }
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let api: Api<K> = Api::namespaced(context.client.clone(), &namespace);
+    let kind = K::kind(&());
+    let patch = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": kind,
+        "metadata": {"name": name, "uid": object.uid()},
+        "status": status,
+    });
+    context.metrics.write(&format!("{kind}/status"));
+    let params = PatchParams::apply(STATUS_MANAGER).force();
+    let patched = async {
+        match api.patch_status(&name, &params, &Patch::Apply(&patch)).await {
+            Err(error) if crate::call::has_code(&error, 404) => Ok(()),
+            other => other.map(drop),
+        }
+    };
+    call(|| format!("writing the status of {kind} {namespace}/{name}"), patched).await?;
+    Ok(true)
+}
+
+/// Tells reasons as Events. Events are for people and may be lost.
+pub(crate) async fn events<K>(context: &Context, object: &K, kind: &str, reasons: &[Reason], said: &mut Vec<String>)
+where
+    K: Resource<DynamicType = ()>,
+{
+    let codes: Vec<String> = reasons.iter().map(|reason| reason.code.clone()).collect();
+    for reason in reasons {
+        if said.contains(&reason.code) {
+            continue;
+        }
+        context.metrics.decided(kind, &reason.code);
+        if QUIET.contains(&reason.code.as_str()) {
+            continue;
+        }
+        tracing::info!(kind, object = %object.meta().name.as_deref().unwrap_or_default(), reason = %reason.code, "{}", reason.message);
+        event(context, object, reason).await;
+    }
+    *said = codes;
+}
+
+/// Tells one reason.
+pub(crate) async fn event<K: Resource<DynamicType = ()>>(context: &Context, object: &K, reason: &Reason) {
+    let event = Event {
+        type_: if is_warning(&reason.code) { EventType::Warning } else { EventType::Normal },
+        reason: reason.code.clone(),
+        note: Some(reason.message.chars().take(NOTE_MAX).collect()),
+        action: "Decide".to_owned(),
+        secondary: None,
+    };
+    let about = object.object_ref(&());
+    if let Err(error) = call(|| "telling an Event".to_owned(), context.recorder.publish(&event, &about)).await {
+        tracing::debug!("{error:#}");
+    }
+}
+
+fn is_warning(code: &str) -> bool {
+    const WARNINGS: [&str; 14] = [
+        "RolledBack",
+        "Reverted",
+        "Rejected",
+        "Failed",
+        "BlockedByFailedLoad",
+        "TelemetryMissing",
+        "BreakerOpen",
+        "BudgetSpent",
+        "Degradation",
+        "DataStale",
+        "DataInvalid",
+        "Aborted",
+        "Unreachable",
+        "Invalid",
+    ];
+    WARNINGS.contains(&code)
+}
+
+/// Equal, or different in the numbers of messages only.
+fn same_but_numbers(before: &Value, after: &Value) -> bool {
+    covers(&calm(before.clone()), &calm(after.clone())) && covers(&calm(after.clone()), &calm(before.clone()))
+}
+
+fn calm(mut status: Value) -> Value {
+    for condition in status["conditions"].as_array_mut().into_iter().flatten() {
+        if let Some(message) = condition["message"].as_str() {
+            let calm: String = message.chars().filter(|c| !c.is_ascii_digit() && !".,+-%".contains(*c)).collect();
+            condition["message"] = Value::String(calm);
+        }
+    }
+    if status.is_null() { json!({}) } else { status }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growing_evidence_is_no_news() {
+        let status = |message: &str, status: &str| {
+            json!({"stable": "3", "conditions": [{"type": "Progressing", "status": status, "message": message}]})
+        };
+        assert!(same_but_numbers(&status("120 of 500 requests", "True"), &status("480 of 500 requests", "True")));
+        assert!(!same_but_numbers(&status("120 of 500 requests", "True"), &status("120 of 500 requests", "False")));
+        assert!(!same_but_numbers(&status("waits", "True"), &status("goes on", "True")));
+        assert!(!same_but_numbers(&Value::Null, &status("waits", "True")));
+    }
+
+    #[test]
+    fn what_is_not_told_any_more_is_taken_back() {
+        let now = Timestamp::UNIX_EPOCH;
+        let told = |kind: &str| fairway_core::Condition {
+            kind: kind.to_owned(),
+            status: true,
+            reason: Reason::new("Why", "because"),
+        };
+        let first = conditions(&[told("Ready"), told("Paused")], &[], Some(1), now);
+        let later = now + std::time::Duration::from_secs(60);
+        let second = conditions(&[told("Ready")], &first, Some(2), later);
+        let of = |kind: &str| second.iter().find(|one| one.type_ == kind).unwrap();
+        assert_eq!((of("Ready").status.as_str(), of("Ready").last_transition_time.0), ("True", now));
+        assert_eq!((of("Paused").status.as_str(), of("Paused").last_transition_time.0), ("False", later));
+        assert_eq!(of("Paused").observed_generation, Some(2));
+    }
+}

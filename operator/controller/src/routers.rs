@@ -1,0 +1,186 @@
+//! What routers saw: asked of each over HTTP, because telemetry is no business of the API server's. An answer is asked for
+//! again until its windows are safe in the bucket.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use fairway_core::endpoint::EndpointStatus;
+use fairway_wire::{Poll, Polled, Window};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+
+use crate::pod::ADMIN_PORT;
+
+/// Longest that a router may take.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// Longest answer.
+const ANSWER_BYTES: usize = 32 * 1024 * 1024;
+/// Windows in one answer.
+const WINDOWS: u32 = 60;
+/// A router that was just started is waited for so long to know its versions before it counts.
+const JOINS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Asks routers.
+pub(crate) struct Asker(Client<HttpConnector, Full<Bytes>>);
+
+impl Default for Asker {
+    fn default() -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(DEADLINE));
+        Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector))
+    }
+}
+
+impl Asker {
+    async fn ask(&self, address: &str, poll: &Poll) -> Result<Polled> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("http://{address}:{ADMIN_PORT}/v1/poll"))
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(serde_json::to_vec(poll)?)))?;
+        let answer = async {
+            let response = self.0.request(request).await.context("asking")?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
+            let body = body.map_err(|error| anyhow::anyhow!("reading the answer: {error}"))?.to_bytes();
+            if status != StatusCode::OK {
+                bail!("status {status}");
+            }
+            serde_json::from_slice(&body).context("the answer is none")
+        };
+        tokio::time::timeout(DEADLINE, answer).await.context("no answer in time")?
+    }
+}
+
+/// What is known of one router.
+struct Router {
+    since: Instant,
+    /// It knows its versions, and counts.
+    joined: bool,
+    replica: String,
+    /// Its newest window that is safe in the bucket.
+    safe: Option<u64>,
+    /// Its newest window that was heard.
+    heard: Option<u64>,
+    last: Option<Polled>,
+}
+
+/// The routers of one endpoint, by pod.
+#[derive(Default)]
+pub(crate) struct Routers(BTreeMap<String, Router>);
+
+/// What they say together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Heard {
+    /// Windows that were not heard before.
+    pub(crate) windows: Vec<Window>,
+    /// Routers that serve.
+    pub(crate) live: u32,
+    /// The least generation among them; 0 if there is none.
+    pub(crate) acked: u64,
+    /// Versions that all of them can ask.
+    pub(crate) installed: Vec<String>,
+    /// A person set the canary to 0 at a router.
+    pub(crate) aborted: bool,
+}
+
+impl Routers {
+    /// Asks all routers at once.
+    pub(crate) async fn poll(
+        &mut self,
+        asker: &Asker,
+        pods: &[std::sync::Arc<Pod>],
+        status: &EndpointStatus,
+        ordered: &[String],
+    ) -> Heard {
+        self.0.retain(|uid, _| pods.iter().any(|pod| pod.uid().as_ref() == Some(uid)));
+        let route = status.route.as_ref();
+        let mut asked = Vec::new();
+        for pod in pods {
+            let (Some(uid), Some(address)) = (pod.uid(), address(pod)) else { continue };
+            let router = self.0.entry(uid.clone()).or_insert_with(Router::new);
+            let poll = Poll {
+                after: router.safe,
+                generation: route.map_or(0, |route| route.generation),
+                lease_until: route.and_then(|route| route.lease_until),
+                limit: WINDOWS,
+            };
+            asked.push(async move { (uid, is_ready(pod), asker.ask(&address, &poll).await) });
+        }
+        let mut heard = Heard { acked: u64::MAX, ..Heard::default() };
+        let mut installed: Option<Vec<String>> = None;
+        for (uid, ready, answer) in futures::future::join_all(asked).await {
+            let Some(router) = self.0.get_mut(&uid) else { continue };
+            match answer {
+                Ok(polled) => heard.windows.extend(router.take(polled, ordered)),
+                Err(error) => tracing::debug!(router = uid, "cannot be asked: {error:#}"),
+            }
+            if !ready || !router.joined {
+                continue;
+            }
+            heard.live += 1;
+            // One that is ready and does not answer is taken at its last word: it may still serve by it.
+            let said = router.last.as_ref();
+            heard.acked = heard.acked.min(said.map_or(0, |said| said.generation));
+            heard.aborted |= said.is_some_and(|said| said.aborted);
+            let has = said.map(|said| said.installed.clone()).unwrap_or_default();
+            installed = Some(match installed {
+                None => has,
+                Some(all) => all.into_iter().filter(|digest| has.contains(digest)).collect(),
+            });
+        }
+        if heard.live == 0 {
+            heard.acked = 0;
+        }
+        heard.installed = installed.unwrap_or_default();
+        heard
+    }
+
+    /// What was heard is in the bucket now: routers may forget it.
+    pub(crate) fn are_safe(&mut self) {
+        for router in self.0.values_mut() {
+            router.safe = router.heard;
+        }
+    }
+}
+
+impl Router {
+    fn new() -> Self {
+        let (replica, last) = (String::new(), None);
+        Self { since: Instant::now(), joined: false, replica, safe: None, heard: None, last }
+    }
+
+    /// Takes an answer in and gives what is new in it.
+    fn take(&mut self, mut polled: Polled, ordered: &[String]) -> Vec<Window> {
+        if self.replica != polled.replica {
+            // Its container was started again: it counts its windows anew.
+            (self.replica, self.safe, self.heard) = (polled.replica.clone(), None, None);
+        }
+        let mut windows = std::mem::take(&mut polled.windows);
+        windows.retain(|window| self.heard.is_none_or(|heard| window.seq > heard));
+        self.heard = windows.iter().map(|window| window.seq).max().max(self.heard);
+        let knows_all = ordered.iter().all(|digest| polled.installed.contains(digest));
+        self.joined |= knows_all || self.since.elapsed() > JOINS_WITHIN;
+        self.last = Some(polled);
+        windows
+    }
+}
+
+fn address(pod: &Pod) -> Option<String> {
+    let address = pod.status.as_ref()?.pod_ip.clone()?;
+    Some(if address.contains(':') { format!("[{address}]") } else { address })
+}
+
+/// Ready, and not about to go.
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    pod.metadata.deletion_timestamp.is_none()
+        && conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
+}

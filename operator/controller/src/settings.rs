@@ -1,0 +1,38 @@
+//! How an operator is set up. What may change while it runs is in manifests, not here.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Result;
+use fairway_api::Model;
+
+use crate::model::RunCause;
+
+/// Makes the plan of a run from its model's manifest, as the trainer reads it. It is given from outside because the
+/// trainer's types are no business of the operator's.
+pub type PlanRun = fn(&Model, &RunCause<'_>) -> Result<serde_json::Value>;
+
+/// Settings of one operator.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of this process among those that may lead: the pod's.
+    pub identity: String,
+    /// Namespace of the operator itself, where its Lease is.
+    pub namespace: String,
+    /// The namespace whose manifests it obeys; none: all.
+    pub watch: Option<String>,
+    /// Registry of models that name none.
+    pub registry: Option<String>,
+    /// Image of trainers, servers and routers.
+    pub image: String,
+    /// Where health and metrics are served.
+    pub admin: SocketAddr,
+    /// How long a leader that is not heard of is waited for.
+    pub lease: Duration,
+    /// How long a canary goes on without the operator.
+    pub canary_lease: Duration,
+    /// Objects of a kind that are looked at at once.
+    pub concurrency: u16,
+    /// Makes runs' plans.
+    pub plan: PlanRun,
+}

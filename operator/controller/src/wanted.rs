@@ -1,0 +1,85 @@
+//! Which version an endpoint should move towards: what its reference names, as far as people agree. The words are the
+//! registry's, what they come to is core's; here both are brought together.
+
+use std::collections::BTreeMap;
+
+use fairway_api::values::VersionRef;
+use fairway_core::Reason;
+use fairway_core::approvals::{self, Approvals, Word};
+use fairway_core::endpoint::EndpointStatus;
+use fairway_core::policy::AdmissionPolicy;
+use fairway_registry::{State, Version};
+use fairway_wire::Target;
+use jiff::Timestamp;
+
+use crate::names::ACTOR;
+
+/// Where the endpoint should go, and what people have not agreed to.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// The version that its reference stands for.
+    pub target: Option<Target>,
+    /// Versions that may not serve, and why.
+    pub unapproved: BTreeMap<String, String>,
+    /// What a version waits for that nobody has objected to.
+    pub awaiting: Option<Reason>,
+}
+
+/// What the endpoint's reference stands for now. `@challenger` falls back to the champion while there is none; and
+/// where nothing serves yet, while people have not agreed to it.
+pub fn wanted(
+    reference: &VersionRef,
+    admission: &AdmissionPolicy,
+    status: &EndpointStatus,
+    registered: Option<&State>,
+    now: Timestamp,
+) -> Wanted {
+    let Some(state) = registered else { return Wanted::default() };
+    let words = |version: &Version| approvals(admission, status, version, now);
+    let named = match reference {
+        VersionRef::Alias(alias) => state.by_alias(alias),
+        VersionRef::Number(number) => state.versions.get(number),
+        VersionRef::Digest(digest) => state.versions.values().find(|version| version.digest.as_str() == digest),
+    };
+    let on_trial = status.rollout.as_ref().map(|rollout| rollout.candidate.digest.as_str());
+    let on_trial = state.versions.values().find(|version| Some(version.digest.as_str()) == on_trial);
+    let mut unapproved = BTreeMap::new();
+    let mut awaiting = None;
+    for version in [on_trial, named].into_iter().flatten() {
+        let approvals = words(version);
+        if let Some(reason) = approvals.waiting_for.first() {
+            unapproved.insert(version.digest.to_string(), reason.message.clone());
+            awaiting = (!approvals.objected()).then(|| reason.clone());
+        }
+    }
+    let follows_alias = matches!(reference, VersionRef::Alias(_));
+    let agreed = |version: &&Version| words(version).approved();
+    let champion = || state.by_alias("champion").filter(|_| follows_alias).filter(agreed);
+    let version = named.filter(|version| status.stable.is_some() || agreed(version)).or_else(champion).or(named);
+    let target = |version: &Version| Target { version: version.number, digest: version.digest.to_string() };
+    Wanted { target: version.map(target), unapproved, awaiting }
+}
+
+/// Who agrees that this version serves. One that is stable has been agreed to; one on trial needs no second approval
+/// when its first runs out, but a no takes it back.
+fn approvals(policy: &AdmissionPolicy, status: &EndpointStatus, version: &Version, now: Timestamp) -> Approvals {
+    let digest = version.digest.as_str();
+    if status.stable.as_ref().is_some_and(|stable| stable.digest == digest) {
+        return Approvals::default();
+    }
+    let on_trial = status.rollout.as_ref().is_some_and(|rollout| rollout.candidate.digest == digest);
+    let valid_for = policy.approval_valid_for.filter(|_| !on_trial);
+    let words: Vec<Word<'_>> = version
+        .verdicts
+        .iter()
+        .map(|verdict| Word {
+            actor: &verdict.actor,
+            approves: verdict.approved,
+            digest,
+            time: verdict.time,
+            expires: valid_for.filter(|_| verdict.approved).map(|valid| verdict.time + valid),
+        })
+        .collect();
+    // Versions are registered under one name here; who pushed one from elsewhere is in the log, not in the state.
+    approvals::count(policy.approvals, digest, ACTOR, &words, now)
+}
