@@ -1,10 +1,14 @@
-//! The kind `TrainingRun`: one attempt, made by the operator, CI or a person. Its name is the idempotency key, its spec never
-//! changes, and terminal means terminal.
+//! The kind `TrainingRun`: one attempt, made by the operator, CI or a person. Its name is the idempotency key, nothing of its
+//! spec changes but that it can be cancelled, and terminal means terminal.
 
-use schemars::JsonSchema;
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::status::{Condition, conditions};
+use crate::status::{Condition, conditions, time};
+use crate::workload::is_default;
 
 /// One attempt to train a model. Its name is the idempotency key.
 #[derive(Clone, Debug, PartialEq, kube::CustomResource, Serialize, Deserialize, JsonSchema)]
@@ -27,11 +31,18 @@ use crate::status::{Condition, conditions};
     type_ = "string",
     json_path = ".status.conditions[?(@.type==\"Complete\")].status"
 ))]
+#[kube(printcolumn(name = "Percent", type_ = "integer", json_path = ".status.progress.percent"))]
+#[kube(printcolumn(name = "Left", type_ = "string", json_path = ".status.progress.timeLeft"))]
 #[kube(printcolumn(name = "Version", type_ = "string", json_path = ".status.version"))]
 #[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "self == oldSelf", "message": "a run is history: make a new one instead of changing it"
+    "rule": "self.model == oldSelf.model && self.reason == oldSelf.reason && self.force == oldSelf.force",
+    "message": "a run is history: make a new one instead of changing it"
+}, {
+    "rule": "!(has(oldSelf.cancel) && oldSelf.cancel) || has(self.cancel) && self.cancel",
+    "message": "what was cancelled stays cancelled: make a new run",
+    "fieldPath": ".cancel"
 }]))]
 pub struct TrainingRunSpec {
     /// The model to train, of the same namespace.
@@ -43,6 +54,9 @@ pub struct TrainingRunSpec {
     /// Whether cooldown, budget, breaker and a running rollout are passed over. The data checks never are.
     #[serde(default)]
     pub force: bool,
+    /// Ends the run where it is. The only field that can be changed, and only to true.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cancel: bool,
 }
 
 /// Why a run was started.
@@ -78,13 +92,66 @@ pub struct TrainingRunStatus {
     /// The generation of the spec that this status speaks about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// When its job first ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time")]
+    pub start_time: Option<Time>,
+    /// When it ended, however it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time")]
+    pub completion_time: Option<Time>,
+    /// How far it is, as the trainer says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// The trainer's numbers, as text: `{loss: "0.31"}`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "metrics")]
+    pub metrics: BTreeMap<String, String>,
+    /// Name of the job that trains.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub job: Option<String>,
+    /// How its logs are read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub logs: Option<String>,
+    /// How often it was begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<i32>,
     /// Number of the version that it registered.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub version: Option<String>,
     /// Digest of the version that it registered.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 71))]
     pub digest: Option<String>,
-    /// Complete, Failed, Rejected, Queued.
+    /// Complete, Failed, Rejected, Suppressed, Queued. Of the first four the first that is true stays true.
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
+}
+
+/// How far a run is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Progress {
+    /// Part that is done, 0 to 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub percent: Option<i32>,
+    /// What it is at: `epoch 3 of 10`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub step: Option<String>,
+    /// About how long it still takes: `12m`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub time_left: Option<String>,
+}
+
+fn metrics(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object", "maxProperties": 64,
+        "additionalProperties": { "type": "string", "maxLength": 64 }
+    })
 }

@@ -3,11 +3,11 @@
 use kube::CustomResourceExt;
 use serde_json::{Map, Value};
 
-use crate::{Model, ModelEndpoint, TrainingRun};
+use crate::{Model, ModelApproval, ModelEndpoint, ModelExperiment, TrainingRun};
 
 /// The CustomResourceDefinitions of this version, ready to apply.
 pub fn crds() -> Vec<Value> {
-    [Model::crd(), TrainingRun::crd(), ModelEndpoint::crd()]
+    [Model::crd(), TrainingRun::crd(), ModelEndpoint::crd(), ModelExperiment::crd(), ModelApproval::crd()]
         .into_iter()
         .map(|crd| {
             let mut crd = serde_json::to_value(crd).expect("a CustomResourceDefinition is plain data");

@@ -1,4 +1,4 @@
-//! What the three statuses share: conditions as Kubernetes has them, one of a type.
+//! What the statuses share: conditions as Kubernetes has them, one of a type, and times.
 
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::{Schema, SchemaGenerator, json_schema};
@@ -24,4 +24,9 @@ pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
             "required": ["lastTransitionTime", "message", "reason", "status", "type"]
         }
     })
+}
+
+/// Schema of a point in time.
+pub(crate) fn time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "date-time" })
 }

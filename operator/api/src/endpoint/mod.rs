@@ -2,15 +2,25 @@
 //! and the reference's text. Whether values fit together is checked in the conversion, not here.
 
 mod gates;
+mod network;
 mod policy;
 mod rollout;
+mod scaling;
+mod serving;
+mod status;
 
+pub use network::{
+    HttpRoute, NetworkPolicy, NetworkPolicyMode, Notification, NotificationEvent, NotificationFormat, ParentRef, Peer,
+};
 pub use rollout::{Freeze, Gate, GateMetric, OnInconclusive, OnLowTraffic, OnMissingTelemetry, Rollout, Step};
+pub use scaling::{Scaling, ScalingMode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+pub use serving::{BuiltinServer, ContainerServer, Router, Server};
+pub use status::{ModelEndpointStatus, RequestReason, RequestStatus, RolloutProgress};
 
-use crate::status::{Condition, conditions};
-use crate::values::{Duration, Number, Share, VersionRef};
+use crate::values::{Duration, Share, VersionRef};
+use crate::workload::{DeletionPolicy, is_default};
 
 /// What to serve, how to scale, and how to roll out.
 #[derive(Clone, Debug, PartialEq, kube::CustomResource, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +33,11 @@ use crate::values::{Duration, Number, Share, VersionRef};
     category = "fairway",
     namespaced,
     status = "ModelEndpointStatus",
+    scale(
+        spec_replicas_path = ".spec.scaling.min",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
     derive = "PartialEq",
     doc = "What to serve, how to scale, and how to roll out."
 )]
@@ -30,11 +45,24 @@ use crate::values::{Duration, Number, Share, VersionRef};
 #[kube(printcolumn(name = "Stable", type_ = "string", json_path = ".status.stable"))]
 #[kube(printcolumn(name = "Canary", type_ = "string", json_path = ".status.canary"))]
 #[kube(printcolumn(name = "Weight", type_ = "string", json_path = ".status.weight"))]
+#[kube(printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.replicas"))]
 #[kube(printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"))]
+#[kube(printcolumn(
+    name = "Reason",
+    type_ = "string",
+    json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+    priority = 1
+))]
+#[kube(printcolumn(name = "URL", type_ = "string", json_path = ".status.url", priority = 1))]
 #[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "self.model == oldSelf.model", "message": "an endpoint's log belongs to one model: make another endpoint"
+    "rule": "self.model == oldSelf.model", "message": "an endpoint's log belongs to one model: make another endpoint",
+    "fieldPath": ".model"
+}, {
+    "rule": "self.scaling.mode != 'HPA' || has(self.scaling.inFlight) || has(self.scaling.requestsPerSecond) || has(self.server.resources) && has(self.server.resources.cpu)",
+    "message": "HPA by processor use needs server.resources.cpu: the use is a share of what is requested",
+    "fieldPath": ".server"
 }]))]
 pub struct ModelEndpointSpec {
     /// The model to serve, of the same namespace.
@@ -49,9 +77,12 @@ pub struct ModelEndpointSpec {
     /// What answers.
     #[serde(default)]
     pub server: Server,
-    /// How many model servers run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scaling: Option<Scaling>,
+    /// What stands before it.
+    #[serde(default)]
+    pub router: Router,
+    /// How many model servers run, for each version.
+    #[serde(default)]
+    pub scaling: Scaling,
     /// How a new version meets users.
     #[serde(default)]
     pub rollout: Rollout,
@@ -65,6 +96,23 @@ pub struct ModelEndpointSpec {
     /// What is logged of each answer.
     #[serde(default)]
     pub decision_log: DecisionLog,
+    /// Who is told what, by webhook.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub notifications: Vec<Notification>,
+    /// Who may reach the pods over the network.
+    #[serde(default)]
+    pub network_policy: NetworkPolicy,
+    /// The way in through a Gateway of the Gateway API. Without it the endpoint is a Service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_route: Option<HttpRoute>,
+    /// What becomes of the endpoint's windows, decisions and plans in the bucket when it is deleted.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+    /// Whether the operator leaves the endpoint alone: nothing is started, rolled out, scaled or taken back. Routers go on with
+    /// their last orders; a version on trial loses its users when its lease runs out.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub suspend: bool,
 }
 
 fn default_version() -> VersionRef {
@@ -81,93 +129,6 @@ fn nobody() -> Share {
 
 fn default_fallback() -> Vec<Rung> {
     vec![Rung::Stable, Rung::Cached, Rung::SegmentPopularity, Rung::Popularity]
-}
-
-/// What answers: at most one of `builtin` and `container`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "!has(self.builtin) || !has(self.container)", "message": "name at most one of builtin and container"
-}]))]
-pub struct Server {
-    /// Fairway's own model server; used when nothing is named. Has no settings: written `{}`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub builtin: Option<BuiltinServer>,
-    /// Any server of the Open Inference Protocol v2, behind Fairway's router.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub container: Option<ContainerServer>,
-    /// A version that has not answered after this is given up and the fallback answers.
-    pub deadline: Duration,
-}
-
-impl Default for Server {
-    fn default() -> Self {
-        Self { builtin: None, container: None, deadline: Duration::millis(250) }
-    }
-}
-
-/// Fairway's own model server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct BuiltinServer {}
-
-/// Any server of the Open Inference Protocol v2.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ContainerServer {
-    /// The image.
-    #[schemars(length(min = 1, max = 1024))]
-    pub image: String,
-    /// The port that it listens on.
-    #[serde(default = "default_port")]
-    #[schemars(range(min = 1, max = 65535))]
-    pub port: u16,
-}
-
-fn default_port() -> u16 {
-    8080
-}
-
-/// How many model servers run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "self.min <= self.max", "message": "min must not be above max"
-}]))]
-pub struct Scaling {
-    /// Fewest replicas.
-    #[schemars(range(min = 1, max = 1000))]
-    pub min: u32,
-    /// Most replicas.
-    #[schemars(range(min = 1, max = 1000))]
-    pub max: u32,
-    /// Requests in flight that one replica should hold.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub in_flight: Option<Number>,
-    /// Requests a second that one replica should answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub requests_per_second: Option<Number>,
-    /// Latency that 95% of the requests should keep.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub p95: Option<Duration>,
-    /// Who decides on the number of replicas.
-    pub mode: ScalingMode,
-}
-
-impl Default for Scaling {
-    fn default() -> Self {
-        Self { min: 1, max: 4, in_flight: None, requests_per_second: None, p95: None, mode: ScalingMode::Builtin }
-    }
-}
-
-/// Who decides on the number of replicas.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum ScalingMode {
-    /// Fairway, which knows about the canary.
-    #[default]
-    Builtin,
-    /// A HorizontalPodAutoscaler.
-    HPA,
 }
 
 /// Who answers when the assigned version cannot.
@@ -208,25 +169,4 @@ impl Default for DecisionLog {
     fn default() -> Self {
         Self { sample: Share::FULL, retention: Duration::days(90) }
     }
-}
-
-/// What is known about an endpoint now.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ModelEndpointStatus {
-    /// The generation of the spec that this status speaks about.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// The trusted version.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stable: Option<String>,
-    /// The version on trial.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub canary: Option<String>,
-    /// Share of users on the version on trial.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub weight: Option<String>,
-    /// Ready, Progressing, Paused, Degraded, RolledBack, TelemetryMissing, EvidenceFeasible.
-    #[schemars(schema_with = "conditions")]
-    pub conditions: Vec<Condition>,
 }

@@ -14,6 +14,7 @@ use super::gates::gates;
 use super::{ModelEndpointSpec, OnInconclusive, OnLowTraffic, OnMissingTelemetry, Rollout};
 use crate::error::{FieldError, positive};
 use crate::values::{Duration, Moment};
+use crate::workload::{environment, is_default, pod, resources};
 
 /// What counts as slow when no gate says so.
 const SLOW_OVER: StdDuration = StdDuration::from_millis(50);
@@ -63,22 +64,20 @@ impl ModelEndpointSpec {
             holdback: self.holdback.weight(),
             slow_over: gates.slow_over.map_or(SLOW_OVER, Duration::std),
             deadline: self.server.deadline.std(),
-            // One process serves in `fairway up`; whoever runs servers on a cluster says how many.
+            // One process serves in `fairway up`; on a cluster it is what `spec.scaling` comes to.
             scaling: None,
         })
     }
 
-    /// What is written down and understood, but not acted on by this version.
+    /// What is written down and understood, but not acted on by `fairway up`.
     pub fn warnings(&self) -> Vec<FieldError> {
         let mut notes = Vec::new();
         if self.server.container.is_some() {
-            let problem = "container servers are not started in this version: the built-in server answers";
+            let problem =
+                "container servers are started on Kubernetes only: in `fairway up` the built-in server answers";
             notes.push(FieldError::new("spec.server.container", problem, "use server: {builtin: {}}"));
         }
-        if self.scaling.is_some() {
-            let problem = "one process serves in this version: nothing is scaled";
-            notes.push(FieldError::new("spec.scaling", problem, ""));
-        }
+        self.cluster_notes(&mut notes);
         if self.decision_log.retention != super::DecisionLog::default().retention {
             let problem = "nothing is deleted in this version";
             notes.push(FieldError::new("spec.decisionLog.retention", problem, "leave it out"));
@@ -98,6 +97,24 @@ impl ModelEndpointSpec {
         notes
     }
 
+    /// What only a cluster can do.
+    fn cluster_notes(&self, notes: &mut Vec<FieldError>) {
+        let server = &self.server;
+        let set = [
+            ("spec.scaling", self.scaling != super::Scaling::default()),
+            ("spec.router", self.router != super::Router::default()),
+            ("spec.server.resources", server.resources.is_some()),
+            ("spec.server.podTemplate", !is_default(&server.pod_template)),
+            ("spec.notifications", !self.notifications.is_empty()),
+            ("spec.networkPolicy", !is_default(&self.network_policy)),
+            ("spec.httpRoute", self.http_route.is_some()),
+            ("spec.deletionPolicy", !is_default(&self.deletion_policy)),
+            ("spec.suspend", self.suspend),
+        ];
+        let problem = "this is acted on by Kubernetes only: in `fairway up` one process serves";
+        notes.extend(set.iter().filter(|(_, set)| *set).map(|(field, _)| FieldError::new(*field, problem, "")));
+    }
+
     fn check_server(&self, slow_over: Option<Duration>, errors: &mut Vec<FieldError>) {
         let server = &self.server;
         if server.builtin.is_some() && server.container.is_some() {
@@ -110,12 +127,15 @@ impl ModelEndpointSpec {
             let help = "an answer that is given up is an error, so nothing could ever be slow: raise deadline or lower the gate's over";
             errors.push(FieldError::new("spec.server.deadline", problem, help));
         }
-        if let Some(scaling) = &self.scaling
-            && scaling.min > scaling.max
-        {
-            let problem = format!("{} is above max ({})", scaling.min, scaling.max);
-            errors.push(FieldError::new("spec.scaling.min", problem, "min must not be above max"));
+        self.check_scaling(errors);
+        self.check_network(errors);
+        if let Some(container) = &server.container {
+            environment("spec.server.container.env", &container.env, errors);
         }
+        resources("spec.server.resources", server.resources.as_ref(), errors);
+        resources("spec.router.resources", self.router.resources.as_ref(), errors);
+        pod("spec.server.podTemplate", &server.pod_template, errors);
+        pod("spec.router.podTemplate", &self.router.pod_template, errors);
         let mut seen = BTreeSet::new();
         for (i, rung) in self.fallback.iter().enumerate() {
             if !seen.insert(fairway_wire::Rung::from(*rung)) {

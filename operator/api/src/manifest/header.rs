@@ -11,9 +11,7 @@ const GROUP: &str = "fairway.dev";
 /// The version of this crate's types.
 const VERSION: &str = "v1alpha1";
 /// The kinds of this version.
-const KINDS: [&str; 3] = ["Model", "TrainingRun", "ModelEndpoint"];
-/// Kinds that the design names and this version does not have.
-const LATER: [&str; 2] = ["ModelExperiment", "ModelApproval"];
+const KINDS: [&str; 5] = ["Model", "TrainingRun", "ModelEndpoint", "ModelExperiment", "ModelApproval"];
 /// Fields of `metadata` that people or the API server write.
 const METADATA: [&str; 15] = [
     "name",
@@ -73,10 +71,6 @@ pub(super) fn header(node: &Node) -> Result<Header, Problem> {
     };
     match KINDS.into_iter().find(|known| *known == kind) {
         Some(known) => Ok(Header::Ours(known)),
-        None if LATER.contains(&kind) => {
-            let problem = format!("`{kind}` is not supported in this version");
-            wrong(at, "kind", problem, format!("this version knows {}", KINDS.join(", ")))
-        }
         None => wrong(at, "kind", format!("`{kind}` is not a kind of {ours}"), allowed(kind, &KINDS)),
     }
 }

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::parse::{Located, Manifest, Other, parse_documents};
 use super::substitute::substitute;
 use crate::error::{FieldError, ManifestError, closest};
-use crate::{Model, ModelEndpoint, TrainingRun};
+use crate::{Model, ModelApproval, ModelEndpoint, ModelExperiment, TrainingRun};
 
 /// Most bytes of one file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -56,6 +56,10 @@ pub struct Manifests {
     pub runs: BTreeMap<ObjectKey, Located<TrainingRun>>,
     /// Endpoints.
     pub endpoints: BTreeMap<ObjectKey, Located<ModelEndpoint>>,
+    /// Experiments.
+    pub experiments: BTreeMap<ObjectKey, Located<ModelExperiment>>,
+    /// Approvals.
+    pub approvals: BTreeMap<ObjectKey, Located<ModelApproval>>,
     /// Documents of other API groups, in the order of files and documents.
     pub others: Vec<Located<Other>>,
 }
@@ -64,13 +68,14 @@ impl Manifests {
     /// Groups documents and checks what they name.
     ///
     /// # Errors
-    /// All duplicates and all references to models that are not there.
+    /// All duplicates, all references to what is not there, and endpoints that would both move a model's champion.
     pub fn group(documents: impl IntoIterator<Item = Located<Manifest>>) -> Result<Self, Vec<ManifestError>> {
         let (mut grouped, mut errors) = (Self::default(), Vec::new());
         for document in documents {
             grouped.insert(document, &mut errors);
         }
         grouped.check_references(&mut errors);
+        grouped.check_promotes(&mut errors);
         if errors.is_empty() { Ok(grouped) } else { Err(errors) }
     }
 
@@ -82,6 +87,15 @@ impl Manifests {
         }
         for at in self.endpoints.values() {
             warnings.extend(at.notes.iter().cloned().chain(at.value.spec.warnings()).map(|note| at.error(note)));
+        }
+        for at in self.experiments.values() {
+            let problem = "experiments run on Kubernetes only: `fairway up` assigns nobody to it";
+            let notes = at.notes.iter().cloned().chain([FieldError::new("kind", problem, "")]);
+            warnings.extend(notes.map(|note| at.error(note)));
+        }
+        for at in self.approvals.values() {
+            let problem = "approvals are read from manifests on Kubernetes only";
+            warnings.push(at.error(FieldError::new("kind", problem, "`fairway registry approve` gives one")));
         }
         for at in self.runs.values() {
             let problem = "runs are not started from manifests in this version";
@@ -104,6 +118,14 @@ impl Manifests {
                 let key = ObjectKey::of(&endpoint.metadata);
                 add(&mut self.endpoints, key, document.map(|_| *endpoint), "ModelEndpoint", errors);
             }
+            Manifest::ModelExperiment(experiment) => {
+                let key = ObjectKey::of(&experiment.metadata);
+                add(&mut self.experiments, key, document.map(|_| *experiment), "ModelExperiment", errors);
+            }
+            Manifest::ModelApproval(approval) => {
+                let key = ObjectKey::of(&approval.metadata);
+                add(&mut self.approvals, key, document.map(|_| *approval), "ModelApproval", errors);
+            }
             Manifest::Other(other) => self.others.push(document.map(|_| other)),
         }
     }
@@ -114,6 +136,38 @@ impl Manifests {
         }
         for (key, run) in &self.runs {
             self.check_model(key, &run.value.spec.model, run, errors);
+        }
+        for (key, experiment) in &self.experiments {
+            let endpoint = &experiment.value.spec.endpoint;
+            if !self.endpoints.contains_key(&key.sibling(endpoint)) {
+                let siblings = self.endpoints.keys().filter(|other| other.namespace == key.namespace);
+                let guess = closest(endpoint, siblings.map(|key| key.name.as_str()));
+                let help = guess.map_or_else(
+                    || "add its manifest to the same folder".to_owned(),
+                    |guess| format!("did you mean `{guess}`?"),
+                );
+                let problem = format!("there is no ModelEndpoint `{endpoint}` in the namespace `{}`", key.namespace);
+                errors.push(experiment.error(FieldError::new("spec.endpoint", problem, help)));
+            }
+        }
+        for (key, approval) in &self.approvals {
+            self.check_model(key, &approval.value.spec.model, approval, errors);
+        }
+    }
+
+    /// Two endpoints whose verdicts both move one alias would overrule each other.
+    fn check_promotes(&self, errors: &mut Vec<ManifestError>) {
+        let mut first: BTreeMap<ObjectKey, &ObjectKey> = BTreeMap::new();
+        for (key, endpoint) in self.endpoints.iter().filter(|(_, endpoint)| endpoint.value.spec.promotes) {
+            let model = &endpoint.value.spec.model;
+            let Some(other) = first.insert(key.sibling(model), key) else { continue };
+            let problem = format!(
+                "both `{}` and `{}` would move the champion of the Model `{model}`: their verdicts could differ",
+                other.name, key.name
+            );
+            let help = "promotes: false on all endpoints of a model but one: they then try its champion themselves";
+            errors.push(endpoint.error(FieldError::new("spec.promotes", problem, help)));
+            first.insert(key.sibling(model), other);
         }
     }
 

@@ -14,7 +14,7 @@ use super::tree::{Node, Value};
 use super::yaml::{documents, yaml};
 use crate::error::{FieldError, ManifestError, Position, allowed};
 use crate::schema::crds;
-use crate::{Model, ModelEndpoint, TrainingRun};
+use crate::{Model, ModelApproval, ModelEndpoint, ModelExperiment, TrainingRun};
 
 /// One document of a manifest file.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +25,10 @@ pub enum Manifest {
     TrainingRun(Box<TrainingRun>),
     /// What to serve, and how to roll out.
     ModelEndpoint(Box<ModelEndpoint>),
+    /// What parts of an endpoint's users get instead.
+    ModelExperiment(Box<ModelExperiment>),
+    /// One person's word about a version.
+    ModelApproval(Box<ModelApproval>),
     /// A document of another API group, as it is.
     Other(Other),
 }
@@ -140,6 +144,16 @@ fn manifest(node: &Node) -> Result<(Manifest, Vec<FieldError>), Problems> {
         Header::Ours("TrainingRun") => {
             let (run, notes) = checked::<TrainingRun>(node, "TrainingRun")?;
             Ok((Manifest::TrainingRun(Box::new(run)), notes))
+        }
+        Header::Ours("ModelExperiment") => {
+            let (experiment, notes) = checked::<ModelExperiment>(node, "ModelExperiment")?;
+            semantic(experiment.spec.check(experiment.metadata.name.as_deref().unwrap_or_default()))?;
+            Ok((Manifest::ModelExperiment(Box::new(experiment)), notes))
+        }
+        Header::Ours("ModelApproval") => {
+            let (approval, notes) = checked::<ModelApproval>(node, "ModelApproval")?;
+            semantic(approval.spec.check())?;
+            Ok((Manifest::ModelApproval(Box::new(approval)), notes))
         }
         Header::Ours(kind) => {
             let (endpoint, notes) = checked::<ModelEndpoint>(node, kind)?;

@@ -4,23 +4,27 @@
 mod admission;
 mod data;
 mod evaluation;
+mod features;
+mod job;
 mod policy;
 mod retrain;
+mod status;
 mod trainer;
 mod triggers;
 
 pub use data::{Check, Data, Source};
 pub use evaluation::{Evaluation, EvaluationGate, Fairness, Latency, Opponent, SegmentScope};
+pub use features::{Category, Features, ItemFeature, Recency, Rolling, TextFeature, UserFeature};
+pub use job::{FailureAction, FailureReason, FailureRule, Failures, RuntimeKind, RuntimeRef};
 pub use retrain::{Breaker, Budget, DegradationAction, DegradationRule, Drift, NewData, Retrain, Rival, Schedule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-pub use trainer::{
-    Builtin, Category, ContainerTrainer, Family, Features, ItemFeature, Recency, Resources, Rolling, TextFeature,
-    Trainer, TrainingMode, UserFeature,
-};
+pub use status::{LastRun, ModelStatus};
+pub use trainer::{Builtin, ContainerTrainer, Family, Trainer, TrainingMode};
 
-use crate::status::{Condition, conditions};
 use crate::values::{Duration, Number};
+use crate::workload::{DeletionPolicy, is_default};
+pub use crate::workload::{Resources, SecretRef};
 
 /// What to train from what, when, and behind which gates.
 #[derive(Clone, Debug, PartialEq, kube::CustomResource, Serialize, Deserialize, JsonSchema)]
@@ -43,8 +47,15 @@ use crate::values::{Duration, Number};
     type_ = "string",
     json_path = ".status.conditions[?(@.type==\"Drifted\")].status"
 ))]
+#[kube(printcolumn(name = "Run", type_ = "string", json_path = ".status.activeRun"))]
+#[kube(printcolumn(name = "Last", type_ = "string", json_path = ".status.lastRun.outcome", priority = 1))]
 #[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!has(self.serviceAccountName) || !has(self.trainer.podTemplate) || !has(self.trainer.podTemplate.serviceAccountName)",
+    "message": "name serviceAccountName here or in trainer.podTemplate, not in both",
+    "fieldPath": ".serviceAccountName"
+}]))]
 pub struct ModelSpec {
     /// URL of the bucket that keeps the versions: `s3://`, `gs://`, `az://`, `file://` or `memory://`. Default: a folder
     /// beside the other state.
@@ -88,15 +99,12 @@ pub struct ModelSpec {
     /// What is kept, and for how long.
     #[serde(default)]
     pub retention: Retention,
-}
-
-/// A Secret of the same namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SecretRef {
-    /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
+    /// What becomes of the model's versions, runs and log in the bucket when it is deleted.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+    /// Whether no run is started, whoever asks. A run in progress goes on.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub suspend: bool,
 }
 
 /// Who answers for a model.
@@ -204,22 +212,4 @@ impl Default for Retention {
     fn default() -> Self {
         Self { versions: 20, erasure: Duration::days(30) }
     }
-}
-
-/// What is known about a model now.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ModelStatus {
-    /// The generation of the spec that this status speaks about.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// The version that the alias `champion` names.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub champion: Option<String>,
-    /// The run in progress.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub active_run: Option<String>,
-    /// Ready, DataReady, SignalFresh, Drifted, RetrainSuppressed, AutomationSuspended, AwaitingApproval, ErasureOverdue.
-    #[schemars(schema_with = "conditions")]
-    pub conditions: Vec<Condition>,
 }

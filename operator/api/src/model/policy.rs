@@ -8,6 +8,7 @@ use fairway_core::policy::{Degradation, Mode, ModelPolicy, RunPolicy};
 use super::{DegradationAction, ItemFeature, ModelSpec, Risk, Source, TrainingMode, UserFeature};
 use crate::error::{FieldError, positive};
 use crate::values::Duration;
+use crate::workload::is_default;
 
 /// The shortest degradation period: a week holds every weekday once.
 const WEEK: Duration = Duration::days(7);
@@ -27,6 +28,7 @@ impl ModelSpec {
         self.check_data(&mut errors);
         self.check_features(&mut errors);
         self.check_training(&mut errors);
+        self.check_job(&mut errors);
         self.check_retrain(&mut errors);
         let admission = self.admission_policy(&mut errors);
         let schedule = self.retrain.cron(&mut errors);
@@ -66,7 +68,7 @@ impl ModelSpec {
         })
     }
 
-    /// What is written down and understood, but not acted on by this version.
+    /// What is written down and understood, but not acted on by `fairway up`.
     pub fn warnings(&self) -> Vec<FieldError> {
         let mut notes = Vec::new();
         let mut note = |set: bool, field: &str, problem: &str, help: &str| {
@@ -100,38 +102,48 @@ impl ModelSpec {
             "leave it out",
         );
         note(
-            self.storage_secret_ref.is_some(),
-            "spec.storageSecretRef",
-            "the Secret is not read in this version",
-            "give the bucket's credentials in the environment (AWS_ACCESS_KEY_ID, GOOGLE_SERVICE_ACCOUNT, …)",
-        );
-        note(
-            self.service_account_name.is_some(),
-            "spec.serviceAccountName",
-            "no training jobs run on Kubernetes in this version, so no service account is used",
-            "",
-        );
-        note(
-            trainer.container.is_some(),
-            "spec.trainer.container",
-            "container trainers are not started in this version: this model is never trained",
-            "use trainer.builtin",
-        );
-        note(
             trainer.mode == TrainingMode::WarmStart,
             "spec.trainer.mode",
             "WarmStart is not supported by the families of this version: training starts from nothing",
             "",
         );
-        note(
-            trainer.resources.is_some(),
-            "spec.trainer.resources",
-            "training runs in Fairway's own process in this version and is not limited by it",
-            "",
-        );
-        note(trainer.queue_name.is_some(), "spec.trainer.queueName", "no queue is used in this version", "");
+        self.cluster_notes(&mut notes);
         notes.extend(self.retrain.crowded());
         notes
+    }
+
+    /// What only a cluster can do.
+    fn cluster_notes(&self, notes: &mut Vec<FieldError>) {
+        let trainer = &self.trainer;
+        let mut note = |set: bool, field: &str, problem: &str, help: &str| {
+            if set {
+                notes.push(FieldError::new(field, problem, help));
+            }
+        };
+        note(
+            self.storage_secret_ref.is_some(),
+            "spec.storageSecretRef",
+            "the Secret is read on Kubernetes only",
+            "for `fairway up` give the bucket's credentials in the environment (AWS_ACCESS_KEY_ID, GOOGLE_SERVICE_ACCOUNT, …)",
+        );
+        note(
+            trainer.container.is_some(),
+            "spec.trainer.container",
+            "container trainers are started on Kubernetes only: `fairway up` never trains this model",
+            "use trainer.builtin",
+        );
+        let set = [
+            ("spec.serviceAccountName", self.service_account_name.is_some()),
+            ("spec.trainer.resources", trainer.resources.is_some()),
+            ("spec.trainer.queueName", trainer.queue_name.is_some()),
+            ("spec.trainer.runtimeRef", trainer.runtime_ref.is_some()),
+            ("spec.trainer.failures", trainer.failures != super::Failures::default()),
+            ("spec.trainer.podTemplate", !is_default(&trainer.pod_template)),
+            ("spec.deletionPolicy", !is_default(&self.deletion_policy)),
+            ("spec.suspend", self.suspend),
+        ];
+        let problem = "this is acted on by Kubernetes only: `fairway up` trains in its own process";
+        notes.extend(set.iter().filter(|(_, set)| *set).map(|(field, _)| FieldError::new(*field, problem, "")));
     }
 
     fn check_registry(&self, errors: &mut Vec<FieldError>) {

@@ -1,4 +1,4 @@
-//! Scalars of the manifests: durations, shares, tolerances, numbers, metrics, versions, quantities. Each is parsed from
+//! Scalars of the manifests: durations, shares, tolerances, numbers, metrics, versions, digests, names, quantities. Each is parsed from
 //! text, prints itself back, and explains what is allowed. It does not know where in a file it was written.
 
 mod duration;
@@ -12,8 +12,8 @@ use std::str::FromStr;
 
 pub use duration::Duration;
 pub use fraction::{Number, Share, Tolerance};
-pub use moment::Moment;
-pub use names::{MetricName, Quantity, VersionRef};
+pub use moment::{Moment, Time};
+pub use names::{Digest, MetricName, Name, Quantity, VersionRef};
 use serde::de::{Error as _, Visitor};
 use thiserror::Error;
 
@@ -44,9 +44,12 @@ pub(crate) fn check(title: &str, text: &str) -> Option<Result<(), ValueError>> {
         "Tolerance" => parsed::<Tolerance>(text),
         "Number" => parsed::<Number>(text),
         "Moment" => parsed::<Moment>(text),
+        "Time" => parsed::<Time>(text),
         "Metric" => parsed::<MetricName>(text),
         "Version" => parsed::<VersionRef>(text),
         "Quantity" => parsed::<Quantity>(text),
+        "Digest" => parsed::<Digest>(text),
+        "Name" => parsed::<Name>(text),
         _ => return None,
     })
 }

@@ -1,4 +1,4 @@
-//! A moment of a freeze: once, or every week.
+//! Moments: one in time, and those of a freeze, which are once or every week.
 
 use std::fmt;
 use std::str::FromStr;
@@ -62,9 +62,46 @@ scalar!(
     "maxLength": 40
 );
 
+/// A point in time: `2026-11-27T18:00:00Z`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub Timestamp);
+
+impl FromStr for Time {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let help = "a date and a time, such as 2026-11-27T18:00:00Z";
+        text.trim().parse().map(Self).map_err(|_| ValueError::new(format!("`{text}` is not a time"), help))
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+scalar!(
+    Time,
+    "Time",
+    r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})$",
+    "type": "string",
+    "format": "date-time",
+    "maxLength": 40
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_read_and_printed_back() {
+        assert_eq!("2026-11-27T18:00:00Z".parse::<Time>().unwrap().to_string(), "2026-11-27T18:00:00Z");
+        assert_eq!("2026-11-27T19:00:00+01:00".parse::<Time>().unwrap().to_string(), "2026-11-27T18:00:00Z");
+        for text in ["", "tomorrow", "2026-11-27", "Fri 18:00"] {
+            assert!(text.parse::<Time>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn moments_are_read_and_printed_back() {

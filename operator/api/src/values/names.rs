@@ -88,6 +88,68 @@ impl fmt::Display for VersionRef {
     }
 }
 
+/// The digest of an artifact: `sha256:` and 64 hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Digest(String);
+
+impl Digest {
+    /// As it is written everywhere.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Digest {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text.trim().parse::<VersionRef>() {
+            Ok(VersionRef::Digest(digest)) => Ok(Self(digest)),
+            _ => Err(ValueError::new(format!("`{text}` is not a digest"), "sha256: and 64 hexadecimal digits")),
+        }
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A name that Kubernetes, the bucket and salts take: lower-case letters, digits and `-`, beginning with a letter.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name(String);
+
+impl Name {
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A name that is known to be one.
+    pub(crate) fn known(name: &'static str) -> Self {
+        Self(name.to_owned())
+    }
+}
+
+impl FromStr for Name {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        if crate::manifest::is_dns_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase()) {
+            return Ok(Self(text.to_owned()));
+        }
+        let help = "lower-case letters, digits and `-`, beginning with a letter, at most 63";
+        Err(ValueError::new(format!("`{text}` is not a name"), help))
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// A Kubernetes quantity such as `4Gi` or `500m`, kept as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quantity(String);
@@ -124,6 +186,8 @@ impl fmt::Display for Quantity {
 
 scalar!(MetricName, "Metric", "^(recall|ndcg|coverage)@(10|20|50)$", "type": "string", "maxLength": 32);
 scalar!(VersionRef, "Version", "^(@[a-z][a-z0-9-]*|[1-9][0-9]*|sha256:[0-9a-f]{64})$", "x-kubernetes-int-or-string": true, "maxLength": 71);
+scalar!(Digest, "Digest", "^sha256:[0-9a-f]{64}$", "type": "string", "maxLength": 71);
+scalar!(Name, "Name", "^[a-z]([a-z0-9-]*[a-z0-9])?$", "type": "string", "maxLength": 63);
 scalar!(Quantity, "Quantity", r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$", "x-kubernetes-int-or-string": true, "maxLength": 24);
 
 #[cfg(test)]
@@ -147,6 +211,19 @@ mod tests {
         assert_eq!(serde_json::from_str::<VersionRef>("3").unwrap(), VersionRef::Number(3));
         for text in ["", "@", "@Ch", "challenger", "0", "-1", "sha256:00", "sha256:zz"] {
             assert!(text.parse::<VersionRef>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn digests_and_names() {
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        assert_eq!(digest.parse::<Digest>().unwrap().as_str(), digest);
+        for text in ["@champion", "3", "sha256:0a"] {
+            assert!(text.parse::<Digest>().is_err(), "{text}");
+        }
+        assert_eq!("no-model".parse::<Name>().unwrap().as_str(), "no-model");
+        for text in ["", "1st", "Control", "a-", "a b"] {
+            assert!(text.parse::<Name>().is_err(), "{text}");
         }
     }
 

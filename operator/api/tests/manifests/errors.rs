@@ -63,7 +63,7 @@ fn headers() {
         ("fairway.dev/v1alpha1", "fariway.dev/v1alpha1", "1:13 apiVersion: `fariway.dev/v1alpha1` is not supported"),
         ("kind: Model\n", "", "1:1 kind: `kind` is missing"),
         ("kind: Model", "kind: Modle", "2:7 kind: `Modle` is not a kind of fairway.dev/v1alpha1"),
-        ("kind: Model", "kind: ModelApproval", "2:7 kind: `ModelApproval` is not supported in this version"),
+        ("kind: Model", "kind: ModelAprroval", "2:7 kind: `ModelAprroval` is not a kind of fairway.dev/v1alpha1"),
         ("metadata: {name: m}\n", "", "1:1 metadata: `metadata` is missing"),
         ("{name: m}", "{}", "3:1 metadata.name: `name` is missing"),
         ("{name: m}", "{name: My_Model}", "3:18 metadata.name: `My_Model` is not a name"),
@@ -77,8 +77,8 @@ fn headers() {
     assert_eq!(said, "1:1 : a manifest is a map, a list was found");
     assert_eq!(help, "a manifest begins with apiVersion: fairway.dev/v1alpha1");
     assert_eq!(
-        only(&with(MODEL, "kind: Model", "kind: ModelExperiment")).1,
-        "this version knows Model, TrainingRun, ModelEndpoint"
+        only(&with(MODEL, "kind: Model", "kind: ModelExperimnet")).1,
+        "did you mean `ModelExperiment`? allowed: `Model`, `TrainingRun`, `ModelEndpoint`, `ModelExperiment`, `ModelApproval`"
     );
 }
 

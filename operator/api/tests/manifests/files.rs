@@ -115,6 +115,47 @@ fn references_and_duplicates() {
 }
 
 #[test]
+fn only_one_endpoint_moves_the_champion_of_a_model() {
+    let (shop, app) = (endpoint("shop", "m"), endpoint("app", "m"));
+    let text = format!("{MODEL}---\n{shop}---\n{app}");
+    let errors = Manifests::group(parse_documents(&text, "f.yaml").unwrap()).unwrap_err();
+    let [error] = &errors[..] else { panic!("{errors:?}") };
+    assert_eq!((error.field(), error.position().line), ("spec.promotes", 3));
+    assert_eq!(
+        error.problem(),
+        "both `app` and `shop` would move the champion of the Model `m`: their verdicts could differ"
+    );
+    let follower = format!("{app}  promotes: false\n");
+    Manifests::group(parse_documents(&format!("{MODEL}---\n{shop}---\n{follower}"), "f.yaml").unwrap()).unwrap();
+    // The same names in another namespace are other objects.
+    let elsewhere = format!("{MODEL}---\n{app}").replace("name: m}", "name: m, namespace: b}");
+    let elsewhere = elsewhere.replace("name: app}", "name: app, namespace: b}");
+    Manifests::group(parse_documents(&format!("{MODEL}---\n{shop}---\n{elsewhere}"), "f.yaml").unwrap()).unwrap();
+}
+
+#[test]
+fn an_experiment_needs_its_endpoint_and_an_approval_its_model() {
+    let experiment = "apiVersion: fairway.dev/v1alpha1\nkind: ModelExperiment\nmetadata: {name: x}\nspec:\n  endpoint: shpo\n  \
+                      share: 10%\n  control: a\n  arms: [{name: a, version: '@champion'}, {name: b, baseline: {}}]\n";
+    let digest = "0a".repeat(32);
+    let approval = format!(
+        "apiVersion: fairway.dev/v1alpha1\nkind: ModelApproval\nmetadata: {{name: y}}\nspec: {{model: n, digest: 'sha256:{digest}', \
+         word: Approve, approver: ann}}\n"
+    );
+    let text = format!("{MODEL}---\n{}---\n{experiment}---\n{approval}", endpoint("shop", "m"));
+    let errors = Manifests::group(parse_documents(&text, "f.yaml").unwrap()).unwrap_err();
+    let said: Vec<_> = errors.iter().map(|error| (error.field(), error.problem(), error.help())).collect();
+    let expected = [
+        ("spec.endpoint", "there is no ModelEndpoint `shpo` in the namespace `default`", "did you mean `shop`?"),
+        ("spec.model", "there is no Model `n` in the namespace `default`", "did you mean `m`?"),
+    ];
+    assert_eq!(said, expected);
+    let fixed = text.replace("endpoint: shpo", "endpoint: shop").replace("model: n,", "model: m,");
+    let grouped = Manifests::group(parse_documents(&fixed, "f.yaml").unwrap()).unwrap();
+    assert_eq!((grouped.experiments.len(), grouped.approvals.len()), (1, 1));
+}
+
+#[test]
 fn files_that_cannot_be_manifests() {
     let dir = tempfile::tempdir().unwrap();
     let said = |path: &Path| load_dir(path).unwrap_err()[0].problem().to_owned();

@@ -5,4 +5,5 @@ mod crd;
 mod defaults;
 mod errors;
 mod files;
+mod generated;
 mod mutations;
