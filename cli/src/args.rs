@@ -2,6 +2,7 @@
 
 mod backtest;
 mod registry;
+mod train;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ pub use registry::{
     ActorArgument, AliasName, AuthorArgument, ModelName, Registry, RegistryArgument, StoreArgument, StoreOption,
     VersionName, options_of,
 };
+pub use train::{Train, TrainPart, TrainRun};
 
 /// Keeps personalization models good in production: notices that a model no longer fits its users, trains a successor,
 /// proves it on a canary, and takes it back by itself when it does harm.
@@ -30,7 +32,7 @@ pub struct Arguments {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done (of a run: registered), 1 error, 2 invalid input, 3 gate rejected, \
-4 suppressed, 5 failed, 6 timeout.\n\nStart here:  fairway up configs/quickstart";
+4 suppressed, 5 failed, 6 timeout, 143 stopped by a signal.\n\nStart here:  fairway up configs/quickstart";
 
 /// Commands.
 #[derive(Debug, Subcommand)]
@@ -50,6 +52,20 @@ pub enum Command {
     /// Start, watch or cancel training runs of a running `fairway up`
     #[command(subcommand)]
     Run(Run),
+    /// Do one training run in this process, from its plan in a registry, and leave the result there
+    ///
+    /// Reads runs/<RUN>/plan.json, trains, judges beside the champion that the plan names, uploads the bundle, and writes
+    /// runs/<RUN>/result.json, once. Registers nothing: whoever keeps the registry's log does. So its credentials need to
+    /// write runs/<RUN>/, versions/ and pins/ of its model only. Credentials of data and registry come from the environment
+    /// (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, AWS_ALLOW_HTTP, GOOGLE_SERVICE_ACCOUNT, …).
+    ///
+    /// A run that has a result or an outcome is not done again; its exit code is given: 0 uploaded, 3 a gate rejected it, 5
+    /// failed or the data were refused, 6 not done within the plan's deadline. 1 says that nothing was written and another
+    /// try may help. SIGTERM ends it at once with 143 and without a result: the same command begins it anew. Stdout has a
+    /// line of JSON a second at most: {"run", "step", "percent", "secondsLeft"}, the last two of the step.
+    ///
+    /// Example:  fairway train --registry s3://models/shop --namespace shop --model recs --run 0007-drift
+    Train(Train),
     /// Replay recorded purchases as live traffic and compare ways to retrain
     ///
     /// Each invoice of a known customer is a visit: recommend 20 items, then feed back what was bought. Four policies are

@@ -21,6 +21,9 @@ pub enum Code {
     Failed = 5,
     /// It took longer than the caller would wait.
     Timeout = 6,
+    /// It was asked to stop (SIGTERM) before it had a result, and may be started again; shells give this code to whoever
+    /// ends by that signal.
+    Stopped = 143,
 }
 
 impl From<Code> for ExitCode {

@@ -8,6 +8,7 @@ mod output;
 mod replay;
 mod runtime;
 mod story;
+mod train;
 
 use std::process::ExitCode;
 

@@ -140,6 +140,14 @@ pub enum Error {
         /// Until then.
         until: crate::Timestamp,
     },
+    /// A tree that was uploaded to be registered is not there, or not whole.
+    #[error("the tree {digest} is not whole ({missing}): upload it again, then register it")]
+    NotUploaded {
+        /// The tree.
+        digest: crate::Digest,
+        /// What was looked for and not found.
+        missing: String,
+    },
     /// An alias may be moved by certain people only.
     #[error(
         "@{alias} is protected: only {actors} may move it, and this is {actor}; change that with `fairway registry alias protect`"

@@ -143,9 +143,12 @@ impl ModelLog {
     async fn named_by_unfinished_runs(&self) -> Result<BTreeSet<Digest>> {
         let mut named = BTreeSet::new();
         for run in self.unfinished().await? {
-            let path = under(&self.folder, &format!("runs/{run}/plan.json"));
-            if let Some(plan) = self.store.read(&path, JSON_BYTES_MAX).await? {
-                named.extend(crate::digests::named(&plan));
+            // A result names the tree that its trainer has uploaded and nobody has registered yet.
+            for file in ["plan.json", "result.json"] {
+                let path = under(&self.folder, &format!("runs/{run}/{file}"));
+                if let Some(body) = self.store.read(&path, JSON_BYTES_MAX).await? {
+                    named.extend(crate::digests::named(&body));
+                }
             }
         }
         Ok(named)

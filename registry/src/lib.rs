@@ -58,6 +58,7 @@ pub use plans::PlanLog;
 pub use probe::{Check, Report};
 pub use progress::{Moved, Progress};
 pub use reference::{Reference, Target};
+pub use register::Uploading;
 pub use registry::{Access, Registry};
 pub use retention::{Kept, Retention, kept};
 pub use run::RunLog;

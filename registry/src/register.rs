@@ -1,4 +1,5 @@
-//! Versions come in: a tree is uploaded under a pin and then registered by one entry of the log. It
+//! Versions come in: a tree is uploaded under a pin and then registered by one entry of the log. The two may be done by
+//! different people, a trainer that may not write to the log and whoever may: `upload`, later `register_uploaded`. It
 //! moves no bytes itself (`upload.rs` does).
 
 use crate::commit::{Next, Slot, Step, json};
@@ -8,8 +9,8 @@ use crate::progress::Progress;
 use crate::state::{State, VERSIONS_MAX, Version};
 use crate::store::Planted;
 use crate::upload::Prepared;
-use crate::{Digest, Error, ModelLog, Operation, Registration, Result, Timestamp, fetch};
-use std::collections::BTreeMap;
+use crate::{Digest, Error, ModelLog, Operation, Registration, Result, Timestamp, fetch, names};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
@@ -32,6 +33,19 @@ enum Added {
     LookAgain(u64),
 }
 
+/// Whose tree is uploaded, and what goes in beside its files.
+#[derive(Clone, Copy, Debug)]
+pub struct Uploading<'a> {
+    /// The run that made it.
+    pub run: &'a str,
+    /// Who uploads, and when.
+    pub author: Author<'a>,
+    /// Extensions of further kinds of files, which the author vouches for: see `kinds.rs`.
+    pub kinds: &'a BTreeSet<String>,
+    /// Where it comes from; kept in the tree as `provenance.json`, and part of the digest.
+    pub provenance: &'a serde_json::Value,
+}
+
 impl ModelLog {
     /// Uploads the tree in `dir` and registers it as the next version, in one commit. A run that
     /// has registered before gets its version back, and nothing is uploaded.
@@ -52,6 +66,83 @@ impl ModelLog {
         };
         let prepared = Prepared::folder(dir, &registration.kinds, &registration.provenance, progress).await?;
         self.publish(&prepared, &registration, fence, progress).await
+    }
+
+    /// Uploads the tree in `dir` and registers nothing: for a trainer that may write trees and not the log. Gives the digest
+    /// under which [`ModelLog::register_uploaded`] registers it. Repeating it is harmless, and sends only what is missing. A
+    /// run that has registered before gets the digest of its version, and nothing is uploaded.
+    ///
+    /// What keeps the tree until then: its youth (see `gc/mark.rs`), and once the run's result names it
+    /// ([`crate::RunLog::put_result`]), that the run is not finished.
+    pub async fn upload(&self, dir: &FilePath, work: Uploading<'_>, progress: &Progress) -> Result<Digest> {
+        let Uploading { run, author, kinds, provenance } = work;
+        names::name("run", run)?;
+        author.check()?;
+        let state = self.state().await?;
+        if let Some(version) = state.by_run(run) {
+            return Ok(version.digest.clone());
+        }
+        let prepared = Prepared::folder(dir, kinds, provenance, progress).await?;
+        not_condemned(&state, &prepared.digest)?;
+        self.send_ahead(&prepared, run, author, state.fence, progress).await?;
+        Ok(prepared.digest)
+    }
+
+    /// Sends a tree under a pin. `fence` is the one that was seen before.
+    pub(crate) async fn send_ahead(
+        &self,
+        prepared: &Prepared,
+        run: &str,
+        author: Author<'_>,
+        fence: u64,
+        progress: &Progress,
+    ) -> Result<()> {
+        let pin = Pin::set(&self.store, &self.folder, &prepared.digest, run, author.actor, author.time).await?;
+        let sent = pin.hold(&self.store, self.send_whole(prepared, fence, progress)).await;
+        pin.release(&self.store).await;
+        sent
+    }
+
+    /// Sends a tree, and again what is missing as long as trees are condemned meanwhile: in the end it was there, whole,
+    /// while the log condemned nothing.
+    async fn send_whole(&self, prepared: &Prepared, mut fence: u64, progress: &Progress) -> Result<()> {
+        for _ in 0..LOOKS_MAX {
+            let there = prepared.there(&self.store, &self.versions()).await?;
+            prepared.send(&self.store, &self.versions(), &there, progress).await?;
+            let state = self.state().await?;
+            not_condemned(&state, &prepared.digest)?;
+            if state.fence == fence {
+                return Ok(());
+            }
+            fence = state.fence;
+        }
+        Err(Error::Contended { path: self.folder.to_string(), tries: LOOKS_MAX })
+    }
+
+    /// Registers a tree that was uploaded before ([`ModelLog::upload`]), if it is there and whole: a collection may have taken
+    /// it since. `registration.provenance` is not looked at; the tree has its own.
+    pub async fn register_uploaded(&self, digest: &Digest, registration: Registration) -> Result<Version> {
+        let fence = match self.begin(&registration).await? {
+            Begun::Registered(version) => return Ok(*version),
+            Begun::Under(fence) => fence,
+        };
+        let (manifest, sealed) = match fetch::manifest(&self.store, &self.versions(), digest).await {
+            Err(Error::NotFound(missing)) => return Err(self.gone(digest, missing).await?),
+            found => found?,
+        };
+        for file in manifest.files.iter() {
+            if let Some(reason) = crate::kinds::undeclared(&file.path, &registration.kinds) {
+                return Err(Error::refused(&file.path, reason));
+            }
+        }
+        let prepared = Prepared::sent_before(manifest, sealed, digest.clone());
+        self.publish(&prepared, &registration, fence, &Progress::default()).await
+    }
+
+    /// Why a tree is not there: a collection took it, or nobody has uploaded it.
+    async fn gone(&self, digest: &Digest, missing: String) -> Result<Error> {
+        not_condemned(&self.state().await?, digest)?;
+        Ok(Error::NotUploaded { digest: digest.clone(), missing })
     }
 
     /// Registers a tree of another model or registry under the same digest. Where both are in one
@@ -171,10 +262,7 @@ impl ModelLog {
             return Ok(Step::Done(Added::Version(Box::new(version.clone()), None)));
         }
         if !self.store.planted(Planted::NoFence) {
-            if let Some(condemned) = state.condemned.get(&prepared.digest) {
-                let until = condemned.time.checked_add(crate::gc::QUARANTINE).unwrap_or(Timestamp::MAX);
-                return Err(Error::Condemned { digest: prepared.digest.clone(), until });
-            }
+            not_condemned(&state, &prepared.digest)?;
             if state.fence != fence {
                 return Ok(Step::Done(Added::LookAgain(state.fence)));
             }
@@ -210,4 +298,11 @@ impl ModelLog {
         }
         Err(Error::Full { model: self.folder.to_string(), limit: VERSIONS_MAX })
     }
+}
+
+/// A condemned tree may not come back before it is certain that nobody is still deleting it.
+fn not_condemned(state: &State, digest: &Digest) -> Result<()> {
+    let Some(condemned) = state.condemned.get(digest) else { return Ok(()) };
+    let until = condemned.time.checked_add(crate::gc::QUARANTINE).unwrap_or(Timestamp::MAX);
+    Err(Error::Condemned { digest: digest.clone(), until })
 }

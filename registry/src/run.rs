@@ -1,5 +1,5 @@
-//! The record of one training run: its plan, its checkpoints and its outcome. Plan and outcome are
-//! created once and never change. It does not say what they mean.
+//! The record of one training run: its plan, its checkpoints, its trainer's result and its outcome. All but the
+//! checkpoints are created once and never change. It does not say what they mean.
 
 use crate::commit::{Sealed, create_once};
 use crate::store::{BLOB_BYTES_MAX, JSON_BYTES_MAX, Store};
@@ -29,6 +29,17 @@ impl RunLog {
     /// The plan, or `None` before there is one.
     pub async fn plan<T: DeserializeOwned>(&self) -> Result<Option<T>> {
         self.sealed("plan.json").await
+    }
+
+    /// Writes what the trainer has come to, unless a result is there, which is then kept: of two trainers of one run, the
+    /// first counts. A trainer writes this and no outcome: whether a version comes of it, whoever registers says.
+    pub async fn put_result<T: Serialize>(&self, result: &T) -> Result<Created> {
+        create_once(&self.store, &self.object("result.json"), result).await
+    }
+
+    /// What the trainer has come to, or `None` while it has not ended.
+    pub async fn result<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        self.sealed("result.json").await
     }
 
     /// Writes the outcome unless there is one, which is then kept: a run finishes once.

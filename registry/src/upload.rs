@@ -37,6 +37,8 @@ pub(crate) enum Source {
     Folder(PathBuf),
     /// A tree in a store; the same store copies it by itself.
     Tree(Store, Path),
+    /// Nowhere: they were sent before, and what is missing cannot be had here.
+    SentBefore,
 }
 
 /// A tree that is known by its digest, and not yet in the store.
@@ -96,6 +98,11 @@ impl Prepared {
     /// A tree of another model or registry, as it is.
     pub fn copied(manifest: Manifest, sealed: Bytes, digest: Digest, from: Store, folder: Path) -> Prepared {
         Prepared { digest, manifest, sealed, at_hand: BTreeMap::new(), source: Source::Tree(from, folder) }
+    }
+
+    /// A tree that was sent before, to this very place.
+    pub fn sent_before(manifest: Manifest, sealed: Bytes, digest: Digest) -> Prepared {
+        Prepared { digest, manifest, sealed, at_hand: BTreeMap::new(), source: Source::SentBefore }
     }
 
     /// What is there of it already: sizes by path. Nothing, unless a tree of this digest was begun or finished before.
@@ -162,6 +169,7 @@ impl Prepared {
             return Ok(());
         }
         match &self.source {
+            Source::SentBefore => Err(Error::NotUploaded { digest: self.digest.clone(), missing: file.path.clone() }),
             Source::Folder(root) => {
                 let place = root.join(&file.path);
                 if file.bytes < PART_BYTES as u64 {

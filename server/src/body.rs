@@ -14,6 +14,11 @@ pub(crate) async fn read(request: Request<Body>, limit: usize) -> Result<Bytes, 
     if !content_type.is_some_and(|value| is_json(value.as_bytes())) {
         return Err(Problem::media_type());
     }
+    collect(request, limit).await
+}
+
+/// The body, whatever it is declared as, if it is not longer than `limit` bytes.
+pub(crate) async fn collect(request: Request<Body>, limit: usize) -> Result<Bytes, Problem> {
     // What says that it is too long need not be read.
     let declared = request.headers().get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());

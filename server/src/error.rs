@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Why the router cannot start, write its log or take up its state.
+/// Why the router cannot start, write its log, take up its state or reach a model server.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The file with the key of the pseudonyms cannot be read or written.
@@ -35,4 +35,26 @@ pub enum Error {
     /// A snapshot of another format.
     #[error("snapshot: format {0} is not known here; start without it or with the version that wrote it")]
     SnapshotFormat(u32),
+    /// A model server's URL that cannot be used.
+    #[error("`{0}` is not the URL of a model server; write http://host:port")]
+    ServerUrl(String),
+    /// A model server did not describe its version.
+    #[error("the model server at {url} does not describe its version: {why}")]
+    Describe {
+        /// Where.
+        url: String,
+        /// What came instead.
+        why: String,
+    },
+    /// A model server is not ready.
+    #[error("{url} does not say that it is ready: {why}")]
+    NotReady {
+        /// What was asked.
+        url: String,
+        /// What came instead.
+        why: String,
+    },
+    /// A version cannot be described.
+    #[error("the version's description cannot be written: {0}; check its profile")]
+    Description(#[source] serde_json::Error),
 }

@@ -121,7 +121,7 @@ async fn within_time(answer: impl Future<Output = Result<Response, Problem>>) ->
     }
 }
 
-fn json(status: StatusCode, value: &impl Serialize) -> Response {
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {
         Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(_) => Problem::fault().into_response(),

@@ -12,7 +12,9 @@
 //! | what happens to feedback | `feedback`, `exposures` |
 //! | what is counted | `windows`, `metrics` |
 //! | what is remembered | `users`, `popularity`, `snapshot` |
-//! | how a version is asked | `model_server`, `served`, `builtin` |
+//! | how a version is asked | `model_server`, `served`, `builtin`, `remote`, `foreign`, `connection` |
+//! | what a model server says | `inference`, `questions`, `tensors` |
+//! | what a router in another process is told | `orders`, `poll`, `admin` |
 //! | what stands on the wire | `http`, `body`, `problem`, `serve` |
 //!
 //! What it does not do: it decides nothing (routes come from the operator), stores nothing (the caller takes windows,
@@ -20,12 +22,14 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod admin;
 mod assign;
 mod body;
 mod builtin;
 mod check;
 mod conclude;
 mod config;
+mod connection;
 mod decision_id;
 mod decisions;
 mod error;
@@ -33,36 +37,49 @@ mod event_ids;
 mod exposures;
 mod facts;
 mod feedback;
+mod foreign;
 mod http;
+mod inference;
+mod inference_metrics;
 mod interner;
 mod labels;
 mod metrics;
 mod model_server;
+mod orders;
 mod parquet_log;
+mod poll;
 mod popularity;
 mod problem;
 mod pseudonym;
+mod questions;
 mod recommend;
+mod remote;
 mod router;
 mod serve;
 mod served;
 mod snapshot;
+mod tensors;
 mod users;
 mod windows;
 
+pub use admin::{AdminToken, router_admin_routes};
 pub use assign::{Assignment, HOLDBACK_SALT, assign, bucket, canary_weight, eligible};
 pub use builtin::Builtin;
 pub use config::{Clock, RouterConfig};
 pub use decision_id::DecisionId;
 pub use error::Error;
 pub use feedback::Accepted;
+pub use foreign::Foreign;
 pub use http::{admin_routes, public_routes};
+pub use inference::{Inference, InferenceConfig, inference_routes};
 pub use model_server::{ModelFailure, ModelServer, ScoreQuery};
+pub use orders::{ConnectConfig, follow};
 pub use parquet_log::{decisions_schema, decisions_to_parquet};
 pub use problem::Problem;
 pub use pseudonym::{Pseudonyms, UserKey};
+pub use remote::{Description, Remote};
 pub use router::{Router, Status};
-pub use serve::{serve_admin, serve_public};
+pub use serve::{serve_admin, serve_model, serve_public};
 
 #[cfg(test)]
 mod tests;

@@ -45,6 +45,12 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "not-json", "the body is not JSON", detail)
     }
 
+    /// 401: the right token was not shown.
+    pub fn unauthorized() -> Self {
+        let detail = "send the header `authorization: Bearer` with the token of the router's admin file";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "not allowed", detail)
+    }
+
     /// 404: nothing is there.
     pub fn not_found() -> Self {
         let detail = "there are POST /v1/recommend, POST /v1/events, GET /healthz and GET /readyz";

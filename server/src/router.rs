@@ -35,7 +35,9 @@ pub(crate) struct Plan {
     pub(crate) stable_version: u32,
     pub(crate) canary_version: u32,
     /// False until the first route came.
-    told: bool,
+    pub(crate) told: bool,
+    /// A person has set the canary to 0 under this route.
+    pub(crate) aborted: bool,
 }
 
 /// The data plane of one endpoint: assigns users, asks versions, falls back, takes feedback, counts.
@@ -113,7 +115,7 @@ impl Router {
         if current.told && route.generation <= current.route.generation {
             if route.generation == current.route.generation {
                 let renewed = Route { lease_until: route.lease_until, ..current.route.clone() };
-                self.plan.store(Arc::new(self.plan_of(renewed, &models)));
+                self.plan.store(Arc::new(current.with(renewed)));
             }
             return;
         }
@@ -242,14 +244,14 @@ impl Router {
         (self.clock)()
     }
 
-    fn mature(&self, now_ms: i64) {
+    pub(crate) fn mature(&self, now_ms: i64) {
         let matured = self.exposures.sweep(now_ms);
         if !matured.is_empty() {
             self.windows.mature(now_ms, &matured);
         }
     }
 
-    fn models(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Served>>> {
+    pub(crate) fn models(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Served>>> {
         self.models.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -259,7 +261,7 @@ impl Router {
         change(&mut models);
         let current = self.plan.load_full();
         let mut plan = self.plan_of(current.route.clone(), &models);
-        plan.told = current.told;
+        (plan.told, plan.aborted) = (current.told, current.aborted);
         self.plan.store(Arc::new(plan));
     }
 
@@ -273,10 +275,10 @@ impl Router {
         };
         let (stable, stable_version) = find(route.stable.as_ref());
         let (canary, canary_version) = find(route.canary.as_ref().map(|canary| &canary.target));
-        Plan { route, stable, canary, stable_version, canary_version, told: true }
+        Plan { route, stable, canary, stable_version, canary_version, told: true, aborted: false }
     }
 
-    fn window_names(&self) -> WindowNames<'_> {
+    pub(crate) fn window_names(&self) -> WindowNames<'_> {
         WindowNames { replica: &self.config.replica, versions: &self.versions, segments: &self.segments }
     }
 }
@@ -294,6 +296,20 @@ impl Plan {
             deadline_ms: 0,
             lease_until: None,
         };
-        Self { route, stable: None, canary: None, stable_version: UNKNOWN, canary_version: UNKNOWN, told: false }
+        Self {
+            route,
+            stable: None,
+            canary: None,
+            stable_version: UNKNOWN,
+            canary_version: UNKNOWN,
+            told: false,
+            aborted: false,
+        }
+    }
+
+    /// The same versions under a changed route.
+    pub(crate) fn with(&self, route: Route) -> Self {
+        let (stable, canary) = (self.stable.clone(), self.canary.clone());
+        Self { route, stable, canary, ..*self }
     }
 }

@@ -1,11 +1,13 @@
 //! Sockets: accepting within a cap, limits on heads and idle connections, and an orderly end. HTTP/1.1 only.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router as Routes;
 use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -17,12 +19,24 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::http;
+use crate::inference::{Inference, inference_routes};
 use crate::router::Router;
 
+/// How long connections to a port live.
+#[derive(Clone, Copy)]
+struct Lives {
+    /// The head of a request must arrive within this, also the first one, also on an idle connection.
+    head: Duration,
+    /// A connection that is older is closed after its next answer.
+    age: Option<Duration>,
+}
+
+/// Those of the router's ports: strangers come there.
+const ROUTER: Lives = Lives { head: Duration::from_secs(5), age: None };
+/// Those of a model server: routers keep connections, and must find new replicas behind the same name in time.
+const MODEL: Lives = Lives { head: Duration::from_secs(60), age: Some(Duration::from_secs(30)) };
 /// Connections at once; further ones wait to be accepted.
 const CONNECTIONS: usize = 1_024;
-/// The head of a request must arrive within this, also the first one, also on an idle connection.
-const HEAD_TIME: Duration = Duration::from_secs(5);
 /// Most headers of a request; more are answered with 431.
 const HEADERS: usize = 64;
 /// Buffer of a connection, and so the longest head, in bytes.
@@ -39,7 +53,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 /// If the listener's address cannot be read, which means that it is not a socket any more.
 pub async fn serve_public(listener: TcpListener, router: Arc<Router>, shutdown: CancellationToken) -> io::Result<()> {
     let routes = http::public_routes(Arc::clone(&router));
-    let served = serve(listener, routes, shutdown.clone());
+    let served = serve(listener, routes, ROUTER, shutdown.clone());
     tokio::pin!(served);
     tokio::select! {
         done = &mut served => done,
@@ -61,10 +75,37 @@ pub async fn serve_admin(
     extra: Routes,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    serve(listener, http::admin_routes(router, extra), shutdown).await
+    serve(listener, http::admin_routes(router, extra), ROUTER, shutdown).await
 }
 
-async fn serve(listener: TcpListener, routes: Routes, shutdown: CancellationToken) -> io::Result<()> {
+/// Serves a version until `shutdown`: then it says that it is not ready, goes on for its pause, accepts nothing more,
+/// and requests in flight get up to 10 seconds.
+///
+/// # Errors
+/// As [`serve_public`].
+pub async fn serve_model(
+    listener: TcpListener,
+    inference: Arc<Inference>,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let stop = CancellationToken::new();
+    let served = serve(listener, inference_routes(Arc::clone(&inference)), MODEL, stop.clone());
+    tokio::pin!(served);
+    let paused = async {
+        shutdown.cancelled().await;
+        inference.drain();
+        tokio::time::sleep(inference.drain_pause()).await;
+    };
+    tokio::select! {
+        done = &mut served => done,
+        () = paused => {
+            stop.cancel();
+            served.await
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, routes: Routes, lives: Lives, shutdown: CancellationToken) -> io::Result<()> {
     let address = listener.local_addr()?;
     tracing::info!(%address, "serving");
     let places = Arc::new(Semaphore::new(CONNECTIONS));
@@ -88,7 +129,7 @@ async fn serve(listener: TcpListener, routes: Routes, shutdown: CancellationToke
                 }
             },
         };
-        let connection = graceful.watch(connection(stream, routes.clone()));
+        let connection = graceful.watch(connection(stream, routes.clone(), lives));
         connections.spawn(async move {
             // Whatever goes wrong on a connection is its peer's business.
             drop(connection.await);
@@ -106,6 +147,7 @@ async fn serve(listener: TcpListener, routes: Routes, shutdown: CancellationToke
 fn connection(
     stream: TcpStream,
     routes: Routes,
+    lives: Lives,
 ) -> http1::Connection<
     TokioIo<TcpStream>,
     impl hyper::service::HttpService<
@@ -117,10 +159,22 @@ fn connection(
 > {
     // Answers are small and waited for.
     drop(stream.set_nodelay(true));
-    let service = service_fn(move |request| routes.clone().oneshot(request));
+    let accepted = Instant::now();
+    // Connections that came together must not go together.
+    let age = lives.age.map(|age| age.mul_f64(rand::random_range(0.5..1.0)));
+    let service = service_fn(move |request| {
+        let answer = routes.clone().oneshot(request);
+        async move {
+            let mut answer = answer.await?;
+            if age.is_some_and(|age| accepted.elapsed() > age) {
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        }
+    });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
+        .header_read_timeout(lives.head)
         .max_headers(HEADERS)
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), service)

@@ -59,7 +59,7 @@ pub(crate) struct Matured {
     pub(crate) pairs: Vec<(PairId, f64, f64)>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Counts {
     seq: u64,
     start_ms: i64,
@@ -75,6 +75,8 @@ struct Counts {
 struct Inner {
     open: Counts,
     closed: VecDeque<Counts>,
+    /// Closed windows that were in an answer to a poll and wait to be called safe. Nothing is counted in them any more.
+    handed: VecDeque<Counts>,
     lost: u64,
 }
 
@@ -90,7 +92,7 @@ impl Windows {
         let period_ms = millis(config.window).max(1);
         let open = Counts { start_ms: now_ms, end_ms: after(now_ms, period_ms), ..Counts::default() };
         Self {
-            inner: Mutex::new(Inner { open, closed: VecDeque::new(), lost: 0 }),
+            inner: Mutex::new(Inner { open, closed: VecDeque::new(), handed: VecDeque::new(), lost: 0 }),
             period_ms,
             lateness_ms: millis(config.lateness),
         }
@@ -179,11 +181,41 @@ impl Windows {
     pub(crate) fn take(&self, now_ms: i64, names: &WindowNames<'_>) -> Vec<Window> {
         let mut inner = self.lock();
         inner.roll(now_ms, self.period_ms);
-        let due = |window: &Counts| window.end_ms.saturating_add(self.lateness_ms) <= now_ms;
-        let n = inner.closed.iter().take_while(|window| due(window)).count();
+        let n = self.due(&inner, now_ms);
         let taken: Vec<Counts> = inner.closed.drain(..n).collect();
         drop(inner);
         taken.into_iter().map(|window| window.named(names)).collect()
+    }
+
+    /// Forgets the windows up to number `safe` and shows up to `limit` of those after it, oldest first, which stay.
+    pub(crate) fn hand_out(
+        &self,
+        now_ms: i64,
+        safe: Option<u64>,
+        limit: usize,
+        names: &WindowNames<'_>,
+    ) -> Vec<Window> {
+        let mut guard = self.lock();
+        let inner = &mut *guard;
+        inner.roll(now_ms, self.period_ms);
+        // A number that was never shown is another incarnation's, and says nothing of these.
+        let shown = inner.handed.back().map(|window| window.seq);
+        if let Some(safe) = safe.filter(|&safe| shown.is_some_and(|shown| safe <= shown)) {
+            let n = inner.handed.iter().take_while(|window| window.seq <= safe).count();
+            drop(inner.handed.drain(..n));
+        }
+        let wanted = limit.saturating_sub(inner.handed.len());
+        let n = self.due(inner, now_ms).min(wanted);
+        inner.handed.extend(inner.closed.drain(..n));
+        let shown: Vec<Counts> = inner.handed.iter().take(limit).cloned().collect();
+        drop(guard);
+        shown.into_iter().map(|window| window.named(names)).collect()
+    }
+
+    /// How many of the closed windows have their lateness behind them.
+    fn due(&self, inner: &Inner, now_ms: i64) -> usize {
+        let due = |window: &&Counts| window.end_ms.saturating_add(self.lateness_ms) <= now_ms;
+        inner.closed.iter().take_while(due).count()
     }
 
     /// Closes the open window and hands out everything.
@@ -191,7 +223,8 @@ impl Windows {
         let mut inner = self.lock();
         inner.roll(now_ms, self.period_ms);
         inner.close_now(now_ms, self.period_ms);
-        let taken = std::mem::take(&mut inner.closed);
+        let mut taken = std::mem::take(&mut inner.handed);
+        taken.append(&mut inner.closed);
         drop(inner);
         taken.into_iter().map(|window| window.named(names)).collect()
     }
@@ -239,8 +272,9 @@ impl Inner {
         let (seq, generation) = (self.open.seq + 1, self.open.generation);
         let next = Counts { seq, start_ms, end_ms, generation, ..Counts::default() };
         self.closed.push_back(std::mem::replace(&mut self.open, next));
-        if self.closed.len() > WINDOWS_MAX {
-            self.closed.pop_front();
+        if self.handed.len() + self.closed.len() > WINDOWS_MAX {
+            let oldest = if self.handed.is_empty() { &mut self.closed } else { &mut self.handed };
+            oldest.pop_front();
             self.lost += 1;
         }
     }

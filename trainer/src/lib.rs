@@ -8,6 +8,7 @@
 //! | how are the families fitted | [`families`] |
 //! | how good is a model | [`evaluate`] |
 //! | what is published | [`train()`], [`reference`] |
+//! | what does a trainer of somebody else get and give | [`hand_over`], [`evaluate_bundle`] |
 //!
 //! What it does not do: it neither registers versions nor decides whether one may serve; gates are a closure. Only reading
 //! is async; fitting is blocking work for a thread of its own. There is no clock here: `as_of` is an argument.
@@ -24,6 +25,7 @@ pub mod reference;
 pub mod split;
 
 mod fingerprint;
+mod handover;
 mod machine;
 mod publish;
 mod train;
@@ -31,6 +33,9 @@ mod train;
 pub use data::{Data, DataError, DataReport, Origin, SniffedColumn, SniffedKind, read, sniff};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, Metrics, SegmentMetrics};
+pub use handover::{
+    INTERACTIONS_FILE, ITEMS_FILE, evaluate as evaluate_bundle, hand_over, provenance as provenance_of,
+};
 pub use machine::Spent;
 pub use plan::{Check, DataSpec, Source, TrainingPlan};
 pub use progress::{CancelFlag, Progress, Silent};

@@ -20,7 +20,7 @@ use crate::machine::Meter;
 use crate::plan::TrainingPlan;
 use crate::split::{Split, segment_name};
 
-pub(crate) use record::provenance;
+pub(crate) use record::{provenance, provenance_of_other};
 
 /// The bundle's directory in the run's.
 const BUNDLE: &str = "bundle";
@@ -32,7 +32,7 @@ const COMPARED: usize = 200;
 const TOP: usize = 20;
 
 /// For `map_err` beside a path.
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError {
+pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError {
     let path = path.to_owned();
     move |source| TrainError::Io { path, source }
 }

@@ -139,46 +139,58 @@ impl Run<'_> {
         families::fit(&plan.family, &plan.parameters, rows, items, features, plan.seed, self.progress, self.cancel)
     }
 
-    /// Candidate, champion and baseline on the same users.
     fn evaluate(
         &self,
         candidate: &dyn Recommender,
         champion: Option<&dyn Recommender>,
         split: &Split,
     ) -> Result<Evaluation, TrainError> {
-        self.progress.stage("evaluate", 2 + u64::from(champion.is_some()));
-        let popularity = families::fit_popularity(&split.train)?;
-        let measure = |model: &dyn Recommender| {
-            TrainError::unless_cancelled(self.cancel, "evaluating")?;
-            let ranking = full_ranking(model, split, &KS);
-            self.progress.advance(1);
-            Ok::<_, TrainError>(ranking)
-        };
-        let (candidate, popularity) = (measure(candidate)?, measure(&popularity)?);
-        let champion = champion.map(measure).transpose()?;
-        let evaluation = Evaluation {
-            beside_champion: champion.as_ref().map(|it| candidate.beside(it)).unwrap_or_default(),
-            beside_popularity: candidate.beside(&popularity),
-            beside_champion_by_segment: champion.as_ref().map(|it| candidate.beside_by_segment(it)).unwrap_or_default(),
-            beside_popularity_by_segment: candidate.beside_by_segment(&popularity),
-            candidate: candidate.metrics,
-            champion: champion.map(|it| it.metrics),
-            popularity: popularity.metrics,
-            users: split.users.len() as u64,
-            protocol: split.protocol.clone().of_data(&self.data.report.digest),
-        };
-        let at_20 = |metrics: &crate::Metrics| metrics.overall.get("recall@20").copied().unwrap_or(f64::NAN);
-        let of_champion =
-            evaluation.champion.as_ref().map_or_else(String::new, |it| format!(", champion {:.4}", at_20(it)));
-        self.progress.note(&format!(
-            "recall@20 of {} users: {} {:.4}{of_champion}, popularity {:.4}",
-            evaluation.users,
-            self.plan.family,
-            at_20(&evaluation.candidate),
-            at_20(&evaluation.popularity),
-        ));
-        Ok(evaluation)
+        evaluate(self.plan, self.data, candidate, champion, split, self.progress, self.cancel)
     }
+}
+
+/// Candidate, champion and baseline on the same users.
+pub(crate) fn evaluate(
+    plan: &TrainingPlan,
+    data: &Data,
+    candidate: &dyn Recommender,
+    champion: Option<&dyn Recommender>,
+    split: &Split,
+    progress: &dyn Progress,
+    cancel: &CancelFlag,
+) -> Result<Evaluation, TrainError> {
+    progress.stage("evaluate", 2 + u64::from(champion.is_some()));
+    let popularity = families::fit_popularity(&split.train)?;
+    let measure = |model: &dyn Recommender| {
+        TrainError::unless_cancelled(cancel, "evaluating")?;
+        let ranking = full_ranking(model, split, &KS);
+        progress.advance(1);
+        Ok::<_, TrainError>(ranking)
+    };
+    let (candidate, popularity) = (measure(candidate)?, measure(&popularity)?);
+    let champion = champion.map(measure).transpose()?;
+    let evaluation = Evaluation {
+        beside_champion: champion.as_ref().map(|it| candidate.beside(it)).unwrap_or_default(),
+        beside_popularity: candidate.beside(&popularity),
+        beside_champion_by_segment: champion.as_ref().map(|it| candidate.beside_by_segment(it)).unwrap_or_default(),
+        beside_popularity_by_segment: candidate.beside_by_segment(&popularity),
+        candidate: candidate.metrics,
+        champion: champion.map(|it| it.metrics),
+        popularity: popularity.metrics,
+        users: split.users.len() as u64,
+        protocol: split.protocol.clone().of_data(&data.report.digest),
+    };
+    let at_20 = |metrics: &crate::Metrics| metrics.overall.get("recall@20").copied().unwrap_or(f64::NAN);
+    let of_champion =
+        evaluation.champion.as_ref().map_or_else(String::new, |it| format!(", champion {:.4}", at_20(it)));
+    progress.note(&format!(
+        "recall@20 of {} users: {} {:.4}{of_champion}, popularity {:.4}",
+        evaluation.users,
+        plan.family,
+        at_20(&evaluation.candidate),
+        at_20(&evaluation.popularity),
+    ));
+    Ok(evaluation)
 }
 
 #[cfg(test)]

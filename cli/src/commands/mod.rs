@@ -9,6 +9,7 @@ mod rollout;
 mod run;
 mod state;
 mod status;
+mod train;
 mod up;
 mod validate;
 
@@ -29,6 +30,7 @@ pub async fn run(arguments: Arguments) -> Result<Code> {
         Command::Validate(validate) => validate::run(&validate),
         Command::Up(up) => up::run(up).await,
         Command::Run(run) => run::run(run).await,
+        Command::Train(train) => train::run(train).await,
         Command::Replay(replay) => replay::run(replay).await,
         Command::Backtest(backtest) => backtest::run(*backtest).await,
         Command::Status(status) => status::run(status).await,

@@ -137,7 +137,8 @@ fn print(run: &str, reasons: Vec<Reason>, outcome: Option<RunEnd>, place: &Place
     })
 }
 
-fn sentence(end: &RunEnd) -> String {
+/// For people.
+pub fn sentence(end: &RunEnd) -> String {
     match end {
         RunEnd::Registered { version } => format!("registered version {version}"),
         RunEnd::Rejected { why } => format!("rejected: {why}"),

@@ -15,6 +15,7 @@ use super::Runtime;
 use super::look::window_key;
 use super::spec::Cause;
 use super::training::Training;
+use crate::train::RunPlan;
 
 /// Who appends to the registry's logs.
 pub(super) const ACTOR: &str = "fairway";
@@ -95,14 +96,18 @@ impl Runtime {
             champion.as_ref().and_then(|bundle| Timestamp::from_millisecond(bundle.manifest.trained_through_ms).ok());
         let (champion_digest, evidence) = (stable.map(|target| target.digest.clone()), self.evidence());
         let cause = Cause { reason, mode, evidence, champion: champion_digest };
-        let plan = self.spec.training_plan(name, cause, now, previous);
+        let plan = RunPlan {
+            training: self.spec.training_plan(name, cause, now, previous),
+            admission: self.spec.model_policy.admission.clone(),
+            // The loop's own clock, which may run faster, ends a run here.
+            deadline: None,
+        };
         let start = super::training::Start {
             plan,
             base: self.spec.base.clone(),
             work: self.work.join("runs").join(name),
             model_log: self.model_log.clone(),
             champion,
-            admission: self.spec.model_policy.admission.clone(),
             signing_key: self.spec.signing_key.clone(),
             clock: self.clock.clone(),
             journal: self.journal.clone(),

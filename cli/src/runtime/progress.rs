@@ -58,16 +58,19 @@ impl Meter {
         })
     }
 
-    pub(super) fn enter(&self, run: &str, name: &str, total: u64) {
+    /// A stage begins.
+    pub fn enter(&self, run: &str, name: &str, total: u64) {
         let stage = Stage { run: run.to_owned(), name: name.to_owned(), done: 0, total, since: Instant::now() };
         *self.0.lock().expect("no panic while it is held") = Some(stage);
     }
 
-    pub(super) fn leave(&self) {
+    /// Nothing is trained any more.
+    pub fn leave(&self) {
         *self.0.lock().expect("no panic while it is held") = None;
     }
 
-    fn advance(&self, n: u64) {
+    /// Further units are done.
+    pub fn advance(&self, n: u64) {
         if let Some(stage) = self.0.lock().expect("no panic while it is held").as_mut() {
             stage.done += n;
         }

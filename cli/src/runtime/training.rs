@@ -2,35 +2,32 @@
 //! once. Killed at any moment and started again under the same name, it ends with one version and one outcome.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use fairway_core::admission::{SegmentScores, Trial, worth};
-use fairway_core::evaluation::{Rival, Scores, Spreads};
 use fairway_core::model::RunEnd;
-use fairway_core::policy::AdmissionPolicy;
 use fairway_model::Bundle;
 use fairway_registry::sign::PrivateKey;
 use fairway_registry::{Author, ModelLog, Registration, RunLog, Version};
-use fairway_trainer::{CancelFlag, Evaluation, Outcome, TrainingPlan};
+use fairway_trainer::CancelFlag;
 use tokio::task::JoinHandle;
 
 use super::effects::{ACTOR, shortened};
 use super::progress::{Meter, Told};
 use super::{Clock, Journal};
+use crate::train::{Attempt, Attempted, RunPlan, remove};
 
 const CHALLENGER: &str = "challenger";
 
 /// What a run needs.
 pub(super) struct Start {
-    pub(super) plan: TrainingPlan,
+    pub(super) plan: RunPlan,
     pub(super) base: PathBuf,
     pub(super) work: PathBuf,
     pub(super) model_log: ModelLog,
     pub(super) champion: Option<Arc<Bundle>>,
-    pub(super) admission: AdmissionPolicy,
     pub(super) signing_key: Option<Arc<PrivateKey>>,
     pub(super) clock: Clock,
     pub(super) journal: Journal,
@@ -50,10 +47,10 @@ pub(super) struct Training {
 impl Training {
     /// Writes the plan (or takes up the one that is there) and starts.
     pub(super) async fn start(mut start: Start) -> Result<Self> {
-        let run = start.model_log.run(&start.plan.run)?;
+        let run = start.model_log.run(&start.plan.training.run)?;
         run.create_plan(&start.plan).await.context("writing the run's plan")?;
-        start.plan = run.plan::<TrainingPlan>().await?.context("the run's plan has vanished")?;
-        let (name, cancel) = (start.plan.run.clone(), CancelFlag::new());
+        start.plan = run.plan::<RunPlan>().await?.context("the run's plan has vanished")?;
+        let (name, cancel) = (start.plan.training.run.clone(), CancelFlag::new());
         let (flag, abandoned) = (cancel.clone(), Arc::<AtomicBool>::default());
         let given_up = abandoned.clone();
         let meter = start.meter.clone();
@@ -113,7 +110,7 @@ async fn execute(start: Start, run: RunLog, cancel: CancelFlag, abandoned: &Atom
     if let Some(end) = run.outcome::<RunEnd>().await? {
         return Ok(end);
     }
-    let name = start.plan.run.clone();
+    let name = start.plan.training.run.clone();
     let registered = start.model_log.head().await?.and_then(|entry| entry.state.by_run(&name).cloned());
     let end = match registered {
         // Killed between the registration and the outcome.
@@ -132,91 +129,39 @@ async fn execute(start: Start, run: RunLog, cancel: CancelFlag, abandoned: &Atom
     Ok(end)
 }
 
-/// A work folder that cannot be removed costs disk space, not correctness.
-fn remove(work: &Path) {
-    if let Err(error) = std::fs::remove_dir_all(work) {
-        tracing::debug!(work = %work.display(), "cannot remove the work folder: {error}");
-    }
-}
-
 async fn attempt(start: &Start, cancel: CancelFlag) -> Result<RunEnd> {
-    let plan = &start.plan;
-    start.meter.enter(&plan.run, "read", 0);
-    let data = match fairway_trainer::read(&plan.data, &start.base, plan.as_of).await {
-        Ok(data) => data,
-        Err(error) => return Ok(RunEnd::DataRefused { code: error.reason().to_owned(), why: error.to_string() }),
-    };
-    remove(&start.work);
-    std::fs::create_dir_all(&start.work).with_context(|| format!("creating {}", start.work.display()))?;
-    let outcome = {
-        let (plan, champion, work) = (plan.clone(), start.champion.clone(), start.work.clone());
-        let (admission, progress) = (start.admission.clone(), told(start));
-        let fit = move || {
-            let champion = champion.as_ref().map(|bundle| &*bundle.recommender);
-            let judge = |evaluation: &Evaluation| judge_evaluation(&admission, evaluation);
-            fairway_trainer::train(&plan, &data, champion, &work, &progress, &cancel, &judge)
-        };
-        tokio::task::spawn_blocking(fit).await.context("the trainer broke down")?
-    };
-    match outcome {
-        Ok(Outcome::Trained(trained)) => register(start, &trained).await,
-        Ok(Outcome::Rejected { why, .. }) => Ok(RunEnd::Rejected { why }),
-        Ok(Outcome::Cancelled { said }) => Ok(RunEnd::Cancelled { why: said }),
-        Err(error) => Ok(RunEnd::Failed { why: error.to_string() }),
+    let (base, work, champion) = (start.base.as_path(), start.work.as_path(), start.champion.clone());
+    let attempt = Attempt { plan: &start.plan, base, work, champion, cancel };
+    match attempt.make(told(start)).await? {
+        Attempted::Trained(trained) => register(start, &trained).await,
+        Attempted::Rejected { why } => Ok(RunEnd::Rejected { why }),
+        Attempted::DataRefused { code, why } => Ok(RunEnd::DataRefused { code, why }),
+        Attempted::Failed { why } => Ok(RunEnd::Failed { why }),
+        Attempted::Cancelled { said } => Ok(RunEnd::Cancelled { why: said }),
     }
 }
 
 fn told(start: &Start) -> Told {
     Told {
-        run: start.plan.run.clone(),
+        run: start.plan.training.run.clone(),
         meter: start.meter.clone(),
         journal: start.journal.clone(),
         clock: start.clock.clone(),
     }
 }
 
-/// Whether the candidate is worth deploying: all gates, on everybody and on each segment where that is asked.
-fn judge_evaluation(policy: &AdmissionPolicy, evaluation: &Evaluation) -> Result<(), String> {
-    let champion = evaluation.champion.as_ref();
-    let overall = Scores {
-        candidate: &evaluation.candidate.overall,
-        champion: champion.map(|it| Rival { metrics: &it.overall, spreads: &evaluation.beside_champion }),
-        popularity: Rival { metrics: &evaluation.popularity.overall, spreads: &evaluation.beside_popularity },
-    };
-    let none = Spreads::new();
-    let segments: Vec<SegmentScores<'_>> = evaluation
-        .candidate
-        .by_segment
-        .iter()
-        .filter_map(|(name, ours)| {
-            let champion = champion.and_then(|it| it.by_segment.get(name)).map(|it| Rival {
-                metrics: &it.values,
-                spreads: evaluation.beside_champion_by_segment.get(name).unwrap_or(&none),
-            });
-            let popularity = Rival {
-                metrics: &evaluation.popularity.by_segment.get(name)?.values,
-                spreads: evaluation.beside_popularity_by_segment.get(name).unwrap_or(&none),
-            };
-            let scores = Scores { candidate: &ours.values, champion, popularity };
-            Some(SegmentScores { name, users: ours.users, scores })
-        })
-        .collect();
-    let found = worth(policy, &Trial { overall, segments: &segments });
-    if found.passed() { Ok(()) } else { Err(found.sentence()) }
-}
-
 async fn register(start: &Start, trained: &fairway_trainer::Trained) -> Result<RunEnd> {
     let registration = Registration {
-        run: start.plan.run.clone(),
+        run: start.plan.training.run.clone(),
         actor: ACTOR.to_owned(),
         time: start.clock.now(),
         metrics: trained.evaluation.candidate.overall.clone(),
-        labels: BTreeMap::from([("family".to_owned(), start.plan.family.clone())]),
+        labels: BTreeMap::from([("family".to_owned(), start.plan.training.family.clone())]),
         provenance: trained.provenance.clone(),
         kinds: BTreeSet::new(),
         // A version that is to be signed is proposed when it is: nobody may load it before.
         alias: start.signing_key.is_none().then(|| CHALLENGER.to_owned()),
-        reason: shortened(&start.plan.reason),
+        reason: shortened(&start.plan.training.reason),
     };
     let version = start.model_log.register(&trained.bundle, registration).await.context("registering the version")?;
     propose(start, &version).await?;
@@ -233,7 +178,7 @@ async fn propose(start: &Start, version: &Version) -> Result<()> {
     }
     let at = log.state().await?.aliases.get(CHALLENGER).copied();
     if at < Some(version.number) {
-        let reason = shortened(&start.plan.reason);
+        let reason = shortened(&start.plan.training.reason);
         log.move_alias(CHALLENGER, at, Some(version.number), ACTOR, &reason, author.time).await?;
     }
     Ok(())

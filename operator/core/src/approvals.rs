@@ -77,6 +77,38 @@ pub fn count(required: u32, digest: &str, producer: &str, words: &[Word<'_>], no
     Approvals { required, by, waiting_for, until }
 }
 
+/// How far a version has come at an endpoint: the farther, the less it needs of people to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It serves nobody yet: everybody who is required must agree, and still do.
+    Waiting,
+    /// It is on trial: an approval that runs out meanwhile stays one.
+    OnTrial,
+    /// It was promoted, and the version before it is kept: whoever had to agree has; a no takes it back.
+    Baking,
+    /// It serves, and there is nothing to go back to by itself: it was agreed to.
+    Final,
+}
+
+/// What a version that has come so far misses. See [`count`] for how words count.
+pub fn missed_at(
+    stage: Stage,
+    required: u32,
+    digest: &str,
+    producer: &str,
+    words: &[Word<'_>],
+    now: Timestamp,
+) -> Approvals {
+    // Who runs out of time while users meet the version has not said no.
+    let lasting = || -> Vec<Word<'_>> { words.iter().map(|word| Word { expires: None, ..*word }).collect() };
+    match stage {
+        Stage::Waiting => count(required, digest, producer, words, now),
+        Stage::OnTrial => count(required, digest, producer, &lasting(), now),
+        Stage::Baking => count(0, digest, producer, &lasting(), now),
+        Stage::Final => Approvals::default(),
+    }
+}
+
 fn objection(word: &Word<'_>) -> Reason {
     let message = format!(
         "{} rejected it at {:.0}; only {0} can take that back, with `fairway registry approve`",
@@ -148,6 +180,20 @@ mod tests {
             assert_eq!((found.approved(), found.by), (approved, by.into_iter().map(str::to_owned).collect()), "{why}");
             assert!(found.waiting_for.iter().all(|reason| reason.message.contains("fairway registry approve")));
         }
+    }
+
+    #[test]
+    fn the_farther_a_version_has_come_the_less_it_needs() {
+        use Stage::{Baking, Final, OnTrial, Waiting};
+        let run_out = Word { expires: Some(at(2)), ..word("ann", true, 1) };
+        let no = word("bob", false, 2);
+        let approved = |stage, words: &[Word<'_>]| missed_at(stage, 1, DIGEST, "fairway", words, at(3)).approved();
+        let stages = [Waiting, OnTrial, Baking, Final];
+        assert_eq!(stages.map(|stage| approved(stage, &[])), [false, false, true, true], "more people are asked now");
+        assert_eq!(stages.map(|stage| approved(stage, &[run_out])), [false, true, true, true]);
+        assert_eq!(stages.map(|stage| approved(stage, &[run_out, no])), [false, false, false, true], "a no is heard");
+        let taken_back = word("bob", true, 3);
+        assert!(stages.map(|stage| approved(stage, &[no, taken_back])).into_iter().all(|approved| approved));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use fairway_wire::{Route, Target, Window};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::approvals::Stage;
 use crate::plan::{Plan, Reason, spell};
 use crate::planted::{Bug, planted};
 use crate::policy::EndpointPolicy;
@@ -61,6 +62,28 @@ pub struct EndpointStatus {
     /// A scaler for each version that has servers.
     #[serde(default)]
     pub scalers: BTreeMap<String, Scaler>,
+}
+
+impl EndpointStatus {
+    /// How far a version has come here.
+    pub fn stage(&self, digest: &str) -> Stage {
+        let is = |target: &Target| target.digest == digest;
+        if self.rollout.as_ref().is_some_and(|rollout| is(&rollout.candidate)) {
+            Stage::OnTrial
+        } else if !self.stable.as_ref().is_some_and(is) {
+            Stage::Waiting
+        } else if self.bake.as_ref().is_some_and(|bake| is(&bake.rollout.candidate)) {
+            Stage::Baking
+        } else {
+            Stage::Final
+        }
+    }
+
+    /// Digests of the versions that are on trial or were just promoted: a no of anybody takes them back.
+    pub fn revocable(&self) -> impl Iterator<Item = &str> {
+        let bake = self.bake.as_ref().map(|bake| &bake.rollout);
+        self.rollout.iter().chain(bake).map(|rollout| rollout.candidate.digest.as_str())
+    }
 }
 
 /// The servers of one version, where versions are scaled.

@@ -1,5 +1,6 @@
 //! The registry as its users see it: on every kind of place, under races, faults and kills.
 
+mod ahead;
 mod arbitrary;
 mod careless;
 mod changing;

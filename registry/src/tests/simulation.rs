@@ -93,6 +93,12 @@ impl Schedule {
             let (lives, content) = (self.lives(), self.chance.random_range(0..3));
             tasks.push(tokio::spawn(register(lives, format!("run-{run}"), content)));
         }
+        for run in 0..self.chance.random_range(0..3) {
+            let (trainer, registrar) = (self.lives(), self.lives());
+            let (run, content) = (format!("ahead-{run}"), self.chance.random_range(0..3));
+            tasks.push(tokio::spawn(train(trainer, run.clone(), content)));
+            tasks.push(tokio::spawn(register_uploaded(registrar, run)));
+        }
         for mover in 0..self.chance.random_range(1..3) {
             let lives = self.lives();
             tasks.push(tokio::spawn(move_champion(lives, mover)));
@@ -285,6 +291,58 @@ async fn register(lives: Vec<Process>, run: String, content: u64) {
                 }
             }
             false
+        }
+    })
+    .await;
+}
+
+/// Uploads a tree and says so in the run's result: a trainer that may not write to the log.
+async fn train(lives: Vec<Process>, run: String, content: u64) {
+    until_killed(lives, |process| {
+        let run = run.clone();
+        async move {
+            let Process { model, world, .. } = process;
+            for _ in 0..4 {
+                let Ok(state) = model.state().await else { continue };
+                let (tree, author) = (tree(content, &run), Author { actor: "trainer", reason: "", time: world.now() });
+                let record = model.run(&run).unwrap();
+                match model.send_ahead(&tree, &run, author, state.fence, &silent()).await {
+                    Ok(()) if record.create_plan(&run).await.is_err() => {}
+                    Ok(()) if record.put_result(&tree.digest).await.is_err() => {}
+                    Ok(()) | Err(Error::Condemned { .. }) => return true,
+                    Err(_) => {}
+                }
+            }
+            false
+        }
+    })
+    .await;
+}
+
+/// Registers what a run's result names, as soon as there is one.
+async fn register_uploaded(lives: Vec<Process>, run: String) {
+    until_killed(lives, |process| {
+        let run = run.clone();
+        async move {
+            let Process { model, world, told, .. } = process;
+            for _ in 0..20 {
+                tokio::time::sleep(HOUR).await;
+                let record = model.run(&run).unwrap();
+                let Ok(Some(digest)) = record.result::<Digest>().await else { continue };
+                match model.register_uploaded(&digest, registration(&run, world.now())).await {
+                    Ok(version) => {
+                        told.lock().unwrap().registered.insert(run.clone(), version.number);
+                        // What is finished keeps nothing.
+                        return record.finish(&version.number).await.is_ok();
+                    }
+                    Err(Error::Condemned { .. } | Error::NotUploaded { .. }) => {
+                        return record.finish(&"gone").await.is_ok();
+                    }
+                    Err(_) => {}
+                }
+            }
+            // Nobody waits for ever: a run without an end keeps its tree.
+            model.run(&run).unwrap().finish(&"given up").await.is_ok()
         }
     })
     .await;

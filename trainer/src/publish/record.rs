@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use fairway_model::BundleManifest;
 use fairway_registry::provenance::{
     Code, DataSection, Energy, Features, Parent, Provenance, Refit, Source, TimeWindow, Training, Trigger,
 };
@@ -34,16 +35,6 @@ pub(crate) fn provenance(
     let mut timings = watch.seconds;
     timings.insert("read".to_owned(), data.reading.seconds);
     Provenance {
-        model: Some(plan.model.clone()),
-        run: Some(plan.run.clone()),
-        trigger: Some(Trigger {
-            code: plan.trigger.clone(),
-            message: Some(plan.reason.clone()),
-            evidence: plan.evidence.clone(),
-            ..Trigger::default()
-        }),
-        parent: plan.champion.clone().map(|champion| Parent { champion: Some(champion), ..Parent::default() }),
-        data: Some(data_section(plan, data)),
         features: Some(Features {
             digest: Some(plan.features.digest()),
             definitions: section(&plan.features),
@@ -59,7 +50,6 @@ pub(crate) fn provenance(
             deterministic: Some(true),
             ..Training::default()
         }),
-        evaluation: section(evaluation),
         refit: Some(Refit {
             done: Some(served.gated_sibling.is_some()),
             gated_sibling: served.gated_sibling.clone(),
@@ -76,6 +66,47 @@ pub(crate) fn provenance(
             ..Energy::default()
         }),
         timings: Some(timings),
+        ..asked_and_judged(plan, data, evaluation)
+    }
+}
+
+/// The record of a bundle that somebody else has trained by this plan: its own words for family and parameters.
+pub(crate) fn provenance_of_other(
+    plan: &TrainingPlan,
+    data: &Data,
+    bundle: &BundleManifest,
+    evaluation: &Evaluation,
+) -> Provenance {
+    Provenance {
+        features: Some(Features {
+            digest: Some(bundle.features_digest.clone()),
+            definitions: section(&bundle.features),
+            ..Features::default()
+        }),
+        training: Some(Training {
+            family: Some(bundle.family.clone()),
+            parameters: bundle.parameters.iter().map(|(name, value)| (name.clone(), json!(value))).collect(),
+            seed: Some(bundle.seed),
+            ..Training::default()
+        }),
+        ..asked_and_judged(plan, data, evaluation)
+    }
+}
+
+/// What is the same of every run, whoever trains.
+fn asked_and_judged(plan: &TrainingPlan, data: &Data, evaluation: &Evaluation) -> Provenance {
+    Provenance {
+        model: Some(plan.model.clone()),
+        run: Some(plan.run.clone()),
+        trigger: Some(Trigger {
+            code: plan.trigger.clone(),
+            message: Some(plan.reason.clone()),
+            evidence: plan.evidence.clone(),
+            ..Trigger::default()
+        }),
+        parent: plan.champion.clone().map(|champion| Parent { champion: Some(champion), ..Parent::default() }),
+        data: Some(data_section(plan, data)),
+        evaluation: section(evaluation),
         ..Provenance::new()
     }
 }

@@ -1,7 +1,7 @@
 //! Threads of MLflow and of registries beside it: what served, who agreed, and what a name stands for.
 
 use fairway_core::admission::{Artifact, Dossier, Signature, admit};
-use fairway_core::approvals::Word;
+use fairway_core::approvals::{Stage, Word, missed_at};
 use fairway_core::endpoint::{EndpointEffect, RolloutRequest, RolloutResult};
 use fairway_core::policy::AdmissionPolicy;
 
@@ -176,6 +176,37 @@ fn mlflow_2169_an_approval_that_is_taken_back_ends_the_bake() {
     shop.unapproved.insert(target(2).digest, "eve rejected it".to_owned());
     shop.minutes(3);
     assert_eq!(shop.stable(), Some(1));
+}
+
+/// And it is people who take it back: a no is heard as long as there is a version to go back to; an approval that has run
+/// out meanwhile is no no. <https://github.com/mlflow/mlflow/issues/2169>
+#[test]
+fn mlflow_2169_a_no_is_heard_until_the_bake_is_over() {
+    let (candidate, producer) = (target(2).digest, "fairway");
+    let missed = |shop: &Shop, words: &[Word<'_>]| {
+        let stage = shop.status.stage(&candidate);
+        missed_at(stage, 1, &candidate, producer, words, shop.now).waiting_for.first().map(|it| it.message.clone())
+    };
+    let hear = |shop: &mut Shop, words: &[Word<'_>]| {
+        shop.unapproved = missed(shop, words).map(|why| (candidate.clone(), why)).into_iter().collect();
+    };
+    let mut shop = Shop::baking();
+    assert_eq!(shop.status.stage(&candidate), Stage::Baking);
+    let word = |actor, approves, time| Word { actor, approves, digest: &candidate, time, expires: None };
+    let bob = Word { expires: Some(shop.now), ..word("bob", true, shop.now) };
+    hear(&mut shop, &[bob]);
+    shop.minutes(3);
+    assert_eq!(shop.stable(), Some(2), "bob's approval has run out");
+    let eve = word("eve", false, shop.now);
+    hear(&mut shop, &[bob, eve]);
+    shop.minutes(3);
+    assert_eq!((shop.stable(), shop.last().reason.code.as_str()), (Some(1), "ApprovalMissing"));
+    assert!(shop.last().reason.message.contains("eve rejected it"), "{}", shop.last().reason.message);
+
+    // Once the former version is given up, a no changes nothing by itself.
+    let mut shop = Shop::baking();
+    shop.minutes(200);
+    assert_eq!((shop.status.stage(&candidate), missed(&shop, &[eve])), (Stage::Final, None));
 }
 
 /// Deploy by alias, is the advice after the end of stages. <https://github.com/mlflow/mlflow/issues/10336> Then whoever follows

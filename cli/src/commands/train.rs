@@ -1,0 +1,87 @@
+//! `fairway train`: one run, in a process of its own, or the parts of it before and after a container that trains.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use fairway_trainer::CancelFlag;
+use serde_json::{Value, json};
+
+use super::up::Signals;
+use crate::args::{Train, TrainPart, TrainRun};
+use crate::exit::{Code, Invalid};
+use crate::output;
+use crate::train::{self, Ended, Job};
+
+/// What is done of a run.
+enum Part {
+    Whole,
+    Prepare(PathBuf),
+    Publish(PathBuf),
+}
+
+/// Trains, and says how it ended. Asked to stop it stops at once, and nothing is said in the bucket: the next process of
+/// the same run begins anew.
+///
+/// # Errors
+/// What may be gone the next time.
+pub async fn run(train: Train) -> Result<Code> {
+    let (part, run) = match (train.part, train.whole) {
+        (Some(TrainPart::Prepare(folder)), _) => (Part::Prepare(folder.dir), folder.run),
+        (Some(TrainPart::Publish(folder)), _) => (Part::Publish(folder.dir), folder.run),
+        (None, Some(run)) => (Part::Whole, run),
+        (None, None) => return Err(Invalid("which run? name --registry, --model and --run".to_owned()).into()),
+    };
+    let mut signals = Signals::new()?;
+    let temporary = tempfile::Builder::new().prefix("fairway-train-").tempdir().context("making a temporary folder")?;
+    let job = job(run, temporary.path())?;
+    let cancel = CancelFlag::new();
+    let ended = async {
+        match &part {
+            Part::Whole => train::run(&job, &cancel).await.map(Some),
+            Part::Prepare(dir) => train::prepare(&job, dir).await,
+            Part::Publish(dir) => train::publish(&job, dir, &cancel).await.map(Some),
+        }
+    };
+    tokio::select! {
+        ended = ended => match ended? {
+            Some(ended) => say(&job, &ended),
+            None => {
+                eprintln!("run {}: prepared", job.run);
+                Ok(Code::Done)
+            }
+        },
+        () = signals.stop() => {
+            cancel.cancel();
+            eprintln!("run {} was asked to stop and has no result: the same command begins it anew", job.run);
+            Ok(Code::Stopped)
+        }
+    }
+}
+
+fn job(run: TrainRun, temporary: &Path) -> Result<Job> {
+    Ok(Job {
+        options: run.store.options()?,
+        registry: run.registry,
+        namespace: run.namespace,
+        model: run.model,
+        run: run.run,
+        base: run.base,
+        work: run.work.unwrap_or_else(|| temporary.to_owned()),
+        progress_file: run.progress_file,
+    })
+}
+
+/// The last line of stdout: what the trainer came to, without the provenance, which is in the tree.
+fn say(job: &Job, ended: &Ended) -> Result<Code> {
+    let sentence = match ended {
+        Ended::Trained(result) => result.sentence(),
+        Ended::Over(end) => super::run::sentence(end),
+    };
+    let mut said: Value = serde_json::from_slice(&ended.to_json()?)?;
+    if let Some(fields) = said.as_object_mut() {
+        fields.remove("provenance");
+    }
+    eprintln!("run {}: {sentence}", job.run);
+    output::line(&json!({"run": job.run, "result": said}).to_string())?;
+    Ok(ended.code())
+}

@@ -1,0 +1,117 @@
+//! What a trainer in a process of its own says on its way: one line of JSON a second at most, and no line while nothing
+//! has changed.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fairway_trainer::Progress;
+use serde::Serialize;
+
+use crate::output;
+use crate::runtime::{Meter, Step};
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// A line of progress.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Beat {
+    /// Name of the run.
+    pub run: String,
+    /// `champion`, `read`, `fit`, `evaluate`, `refit`, `write` or `upload`.
+    pub step: String,
+    /// How much of the step is done; none where that is not known.
+    pub percent: Option<u64>,
+    /// How long the rest of the step takes at this rate; none before the first unit is done.
+    pub seconds_left: Option<u64>,
+}
+
+impl From<Step> for Beat {
+    fn from(step: Step) -> Self {
+        Self {
+            percent: (step.done * 100).min(step.total * 100).checked_div(step.total),
+            seconds_left: step.seconds_left.map(|seconds| seconds.ceil() as u64),
+            run: step.run,
+            step: step.stage,
+        }
+    }
+}
+
+/// The trainer's reports: stages to the meter, notes to people.
+pub struct Told {
+    /// Name of the run.
+    pub run: String,
+    /// Where the stages go.
+    pub meter: Meter,
+}
+
+impl Progress for Told {
+    fn stage(&self, name: &str, total: u64) {
+        self.meter.enter(&self.run, name, total);
+    }
+
+    fn advance(&self, n: u64) {
+        self.meter.advance(n);
+    }
+
+    fn note(&self, line: &str) {
+        eprintln!("{line}");
+    }
+}
+
+/// Tells until it is dropped: lines on stdout, and the newest one in a file, if one was named.
+pub async fn tell(meter: &Meter, file: Option<PathBuf>) {
+    let mut last = None;
+    loop {
+        let beat = meter.step().map(Beat::from);
+        if beat.is_some() && beat != last {
+            let line = serde_json::json!(beat).to_string();
+            let written =
+                output::line(&line).and_then(|()| file.as_deref().map_or(Ok(()), |file| replace(file, &line)));
+            if let Err(error) = written {
+                tracing::warn!("progress cannot be written: {error:#}");
+            }
+            last = beat;
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// Whoever reads the file finds a whole line.
+fn replace(file: &Path, line: &str) -> anyhow::Result<()> {
+    let aside = file.with_extension("new");
+    std::fs::write(&aside, format!("{line}\n"))?;
+    Ok(std::fs::rename(&aside, file)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_beat_is_one_line_of_known_fields() {
+        let step = |done, total, seconds_left| Step {
+            run: "r".to_owned(),
+            stage: "fit".to_owned(),
+            done,
+            total,
+            seconds: 2.0,
+            seconds_left,
+        };
+        let line = |step: Step| serde_json::json!(Beat::from(step)).to_string();
+        assert_eq!(line(step(1, 3, Some(3.2))), r#"{"percent":33,"run":"r","secondsLeft":4,"step":"fit"}"#);
+        assert_eq!(line(step(5, 0, None)), r#"{"percent":null,"run":"r","secondsLeft":null,"step":"fit"}"#);
+        assert_eq!(Beat::from(step(7, 5, None)).percent, Some(100), "more units than were announced");
+    }
+
+    #[test]
+    fn the_file_holds_the_newest_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("progress.json");
+        for line in ["1", "2"] {
+            replace(&file, line).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "2\n");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,90 @@
+//! The admin port of a router in another process than its operator: `POST /v1/poll`, `POST /admin/abort`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router as Routes;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderValue, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use fairway_wire::Poll;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+
+use crate::router::Router;
+use crate::{Problem, body};
+
+/// Longest poll.
+const POLL_BYTES: usize = 4 * 1024;
+/// A poll must have come whole within this.
+const POLL_TIME: Duration = Duration::from_secs(2);
+/// Polls at once: one operator leads, and answers may be long.
+const POLLS: usize = 4;
+/// Shortest token: one that nobody guesses.
+const TOKEN_BYTES: usize = 16;
+
+/// What a person must show to abort. Only its digest is kept.
+#[derive(Clone)]
+pub struct AdminToken([u8; 32]);
+
+impl AdminToken {
+    /// The token in a file's text, without blanks around it; none if it has fewer than 16 bytes.
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        (text.len() >= TOKEN_BYTES).then(|| Self(Sha256::digest(text.as_bytes()).into()))
+    }
+
+    /// Compares digests and looks at all of their bytes: the time it takes tells nothing.
+    fn opens(&self, shown: &[u8]) -> bool {
+        let shown: [u8; 32] = Sha256::digest(shown).into();
+        self.0.iter().zip(shown).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+    }
+}
+
+#[derive(Clone)]
+struct Admin {
+    router: Arc<Router>,
+    /// Without one nobody can abort here.
+    token: Option<AdminToken>,
+    polls: Arc<Semaphore>,
+}
+
+/// `POST /v1/poll` and `POST /admin/abort`, to be served beside the router's own admin paths. Without a token, abort
+/// is refused.
+pub fn router_admin_routes(router: Arc<Router>, token: Option<AdminToken>) -> Routes {
+    let admin = Admin { router, token, polls: Arc::new(Semaphore::new(POLLS)) };
+    Routes::new().route("/v1/poll", post(poll)).route("/admin/abort", post(abort)).with_state(admin)
+}
+
+async fn poll(State(admin): State<Admin>, request: Request<Body>) -> Response {
+    let Ok(_place) = admin.polls.try_acquire() else {
+        return Problem::overloaded().into_response();
+    };
+    let read = async { body::parse::<Poll>(&body::read(request, POLL_BYTES).await?) };
+    match tokio::time::timeout(POLL_TIME, read).await {
+        Ok(Ok(poll)) => crate::http::json(StatusCode::OK, &admin.router.poll(poll)),
+        Ok(Err(problem)) => problem.into_response(),
+        Err(_) => Problem::slow_body().into_response(),
+    }
+}
+
+async fn abort(State(admin): State<Admin>, request: Request<Body>) -> Response {
+    let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
+    if !admin.token.as_ref().zip(shown).is_some_and(|(token, shown)| token.opens(shown)) {
+        let mut response = Problem::unauthorized().into_response();
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        return response;
+    }
+    admin.router.abort();
+    let generation = admin.router.status().generation;
+    crate::http::json(StatusCode::OK, &json!({"aborted": true, "generation": generation}))
+}
+
+/// What stands after the word `Bearer`, which may be in any case.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, shown) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| shown.trim_ascii())
+}

@@ -1,0 +1,65 @@
+//! What the operator and people ask of a router in another process: its windows against a lease, and to abort.
+
+use std::sync::Arc;
+
+use fairway_wire::{Poll, Polled, Route, Weight};
+
+use crate::router::{Plan, Router};
+
+/// Most windows in one answer, whatever is asked for.
+const WINDOWS: u32 = 256;
+
+impl Router {
+    /// Answers a poll: forgets the windows that it says are safe, renews the lease if it is for the generation in
+    /// force, and hands out closed windows. These stay, and do not change any more, until a later poll says that they
+    /// are safe; the same poll again gets the same windows. To be used instead of [`take_windows`](Self::take_windows).
+    pub fn poll(&self, poll: Poll) -> Polled {
+        let now_ms = self.now().as_millisecond();
+        self.mature(now_ms);
+        self.renew(&poll);
+        let limit = poll.limit.min(WINDOWS) as usize;
+        let windows = self.windows.hand_out(now_ms, poll.after, limit, &self.window_names());
+        let plan = self.plan.load();
+        Polled {
+            replica: self.config.replica.clone(),
+            generation: plan.route.generation,
+            installed: self.installed(),
+            aborted: plan.aborted,
+            windows,
+            lost: self.windows.lost(),
+        }
+    }
+
+    /// Sets the canary's weight to 0, and asks it nothing unseen any more, until a route with a higher generation
+    /// comes. Needs nobody else.
+    pub fn abort(&self) {
+        self.replan(|plan| {
+            let mut route = plan.route.clone();
+            if let Some(canary) = &mut route.canary {
+                (canary.weight, canary.shadow) = (Weight::ZERO, false);
+            }
+            tracing::warn!(generation = route.generation, "the canary was aborted by a person");
+            Some(Plan { aborted: true, ..plan.with(route) })
+        });
+    }
+
+    /// A lease only grows here: polls may overtake each other.
+    fn renew(&self, poll: &Poll) {
+        let Some(until) = poll.lease_until else {
+            return;
+        };
+        self.replan(|plan| {
+            let current = plan.route.lease_until;
+            let renews = plan.told && plan.route.generation == poll.generation && current < Some(until);
+            renews.then(|| plan.with(Route { lease_until: Some(until), ..plan.route.clone() }))
+        });
+    }
+
+    /// Changes the plan while no route and no version comes in between.
+    fn replan(&self, change: impl FnOnce(&Plan) -> Option<Plan>) {
+        let _models = self.models();
+        if let Some(plan) = change(&self.plan.load_full()) {
+            self.plan.store(Arc::new(plan));
+        }
+    }
+}
