@@ -1,6 +1,7 @@
 //! The command line. Help texts teach: each says what happens, what is written, and gives an example.
 
 mod backtest;
+mod cluster;
 mod registry;
 mod train;
 
@@ -12,6 +13,7 @@ use clap_complete::Shell;
 use crate::output::Output;
 
 pub use backtest::Backtest;
+pub use cluster::{Operator, Story};
 pub use registry::{
     ActorArgument, AliasName, AuthorArgument, ModelName, Registry, RegistryArgument, StoreArgument, StoreOption,
     VersionName, options_of,
@@ -49,6 +51,16 @@ pub enum Command {
     /// Serves POST /v1/recommend and /v1/events, watches, trains, rolls out and takes back. Everything that it writes is
     /// under --state and in the registry that the manifests name. Ctrl-C stops it in order; started again it goes on.
     Up(Up),
+    /// Run the loop on Kubernetes: obey Models and ModelEndpoints, start Jobs, model servers and routers
+    ///
+    /// Usually started by the Helm chart. Of several operators one leads; what it has decided is in the bucket before it
+    /// is done, so that it may be killed at any moment.
+    Operator(Operator),
+    /// Play a story against an endpoint that is served elsewhere, such as on a cluster
+    ///
+    /// A shop with customers asks the endpoint over HTTP and buys what suits them; tastes shift; two bad candidates are
+    /// brought in. Reads the manifests that were applied, and the bucket. Exit code 0 if it went as told.
+    Story(Story),
     /// Start, watch or cancel training runs of a running `fairway up`
     #[command(subcommand)]
     Run(Run),

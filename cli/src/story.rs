@@ -113,13 +113,7 @@ impl Story {
             std::fs::rename(&unfinished, &folder).with_context(|| format!("creating {}", folder.display()))?;
         }
         let writer = TransactionWriter::open(&folder)?;
-        Ok(Prepared {
-            config: self.config,
-            act_within: self.act_within,
-            shop,
-            writer,
-            work: state.join("story"),
-        })
+        Ok(Prepared { config: self.config, act_within: self.act_within, shop, writer, work: state.join("story") })
     }
 }
 

@@ -54,6 +54,7 @@ pub fn model_policy() -> ModelPolicy {
         admission: AdmissionPolicy::default(),
         run: RunPolicy::default(),
         drift_psi: 0.25,
+        drift_window: Duration::from_secs(86_400),
         degradation: Degradation::ServeBaselineAndRetrain,
         period: 7 * day,
         schedule: None,

@@ -3,12 +3,14 @@
 mod backtest;
 mod bundle;
 mod init;
+mod operator;
 pub mod registry;
 mod replay;
 mod rollout;
 mod run;
 mod state;
 mod status;
+mod story;
 mod train;
 mod up;
 mod validate;
@@ -29,6 +31,8 @@ pub async fn run(arguments: Arguments) -> Result<Code> {
         Command::Init(init) => init::run(init).await,
         Command::Validate(validate) => validate::run(&validate),
         Command::Up(up) => up::run(up).await,
+        Command::Operator(operator) => operator::run(operator).await,
+        Command::Story(story) => story::run(story).await,
         Command::Run(run) => run::run(run).await,
         Command::Train(train) => train::run(train).await,
         Command::Replay(replay) => replay::run(replay).await,

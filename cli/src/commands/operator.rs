@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::up::Signals;
 use crate::args::Operator;
 use crate::exit::Code;
-use crate::runtime::Recipe;
+use crate::runtime::{Cause, Recipe, fields};
 use crate::train::RunPlan;
 
 /// Runs until somebody stops it, or until another one leads.
@@ -58,7 +58,14 @@ fn host() -> String {
 /// The plan of a run, as the trainer reads it.
 fn plan(model: &Model, cause: &RunCause<'_>) -> Result<serde_json::Value> {
     let recipe = Recipe::of(model)?;
-    let admission = model.spec.policy().map_err(crate::runtime::fields)?.admission;
-    let training = recipe.plan(cause.run, cause.into(), cause.as_of, cause.known_until);
-    Ok(serde_json::to_value(RunPlan { training, admission })?)
+    let policy = model.spec.policy().map_err(fields)?;
+    let why = Cause {
+        reason: cause.reason,
+        mode: cause.mode,
+        evidence: cause.evidence.clone(),
+        champion: cause.champion.clone(),
+    };
+    let training = recipe.plan(cause.run, why, cause.as_of, cause.known_until);
+    let plan = RunPlan { training, admission: policy.admission, deadline: Some(policy.run_deadline) };
+    Ok(serde_json::to_value(plan)?)
 }

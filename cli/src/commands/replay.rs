@@ -38,14 +38,17 @@ pub async fn run(replay: Replay) -> Result<Code> {
         tempfile::Builder::new().prefix("fairway-replay-").tempdir().context("making a folder for the replay")?;
     let spec = Spec::from_manifests(&manifests, &std::path::absolute(&replay.manifests)?, "memory://")?;
 
-    let whole = DataSpec { history: FOREVER, freshness: None, ..spec.data().clone() };
+    let whole = DataSpec { history: FOREVER, freshness: None, ..spec.recipe.data().clone() };
     let rows = fairway_trainer::read(&whole, &spec.base, to).await?.interactions;
     let visits = visits(&rows, from);
     let live = visits.iter().filter(|visit| visit.time >= from).count();
     eprintln!("replaying {live} visits from {} to {}", replay.from, replay.to);
 
-    let family =
-        Family { name: spec.family().to_owned(), parameters: spec.parameters().clone(), history: spec.data().history };
+    let family = Family {
+        name: spec.recipe.family().to_owned(),
+        parameters: spec.recipe.parameters().clone(),
+        history: spec.recipe.data().history,
+    };
     let managed = run_managed(spec, folder.path(), &rows, &visits, from, to).await?;
     eprintln!(
         "managed: {} trainings, {} promotions, {} rollbacks",

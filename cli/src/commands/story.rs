@@ -48,7 +48,7 @@ pub async fn run(story: args::Story) -> Result<Code> {
     let found = found.acts_within(Duration::from_secs(story.act_within));
     let prepared = found.prepare(&story.work, opened)?;
     let sales = story.work.join("shop/transactions");
-    let mirror = Mirror::to(&spec.data().interactions.url, &options)?;
+    let mirror = Mirror::to(&spec.recipe.data().interactions.url, &options)?;
     mirror.copy(&sales).await?;
     let stop = CancellationToken::new();
     let (report_in, report) = watch::channel(Arc::new(serde_json::Value::Null));

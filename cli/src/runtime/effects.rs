@@ -97,7 +97,7 @@ impl Runtime {
         let (champion_digest, evidence) = (stable.map(|target| target.digest.clone()), self.evidence());
         let cause = Cause { reason, mode, evidence, champion: champion_digest };
         let plan = RunPlan {
-            training: self.spec.training_plan(name, cause, now, previous),
+            training: self.spec.recipe.plan(name, cause, now, previous),
             admission: self.spec.model_policy.admission.clone(),
             // The loop's own clock, which may run faster, ends a run here.
             deadline: None,

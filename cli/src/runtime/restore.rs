@@ -128,7 +128,7 @@ impl Runtime {
         if self.router.users() > 0 {
             return Ok(0);
         }
-        let Ok(data) = fairway_trainer::read(self.spec.data(), &self.spec.base, self.clock.now()).await else {
+        let Ok(data) = fairway_trainer::read(self.spec.recipe.data(), &self.spec.base, self.clock.now()).await else {
             return Ok(0);
         };
         let router = self.router.clone();

@@ -48,18 +48,26 @@ pub struct Spec {
     pub decision_sample: f64,
     /// Most items kept of a user's history.
     pub history_max: usize,
-    data: DataSpec,
-    features: FeatureDefinitions,
-    family: String,
-    parameters: BTreeMap<String, String>,
-    holdout: Duration,
-    refit: bool,
+    /// How a version is made.
+    pub recipe: Recipe,
     /// Which versions are kept.
     pub(super) retention: Retention,
     /// Keys of which one must have signed a version that is served; none: no signature is asked for.
     pub(super) signers: Vec<PublicKey>,
     /// Signs what is trained here.
     pub signing_key: Option<Arc<PrivateKey>>,
+}
+
+/// How a model's versions are made, as its manifest says: what every run's plan has in common.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    model: String,
+    data: DataSpec,
+    features: FeatureDefinitions,
+    family: String,
+    parameters: BTreeMap<String, String>,
+    holdout: Duration,
+    refit: bool,
 }
 
 /// Shortest holdout that a champion's own data may push an evaluation to.
@@ -92,16 +100,12 @@ impl Spec {
         default_registry: &str,
     ) -> Result<Self> {
         let (spec, serving) = (&model.spec, &endpoint.spec);
-        let Some(builtin) = &spec.trainer.builtin else {
+        if spec.trainer.builtin.is_none() {
             bail!(Invalid(
                 "spec.trainer.container cannot run here: one process trains the built-in families".to_owned()
             ));
-        };
+        }
         let reward_within = spec.reward.within.std();
-        let fields = |errors: Vec<fairway_api::FieldError>| {
-            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            anyhow::anyhow!(lines.join("\n"))
-        };
         Ok(Self {
             namespace: namespace.to_owned(),
             model: name(model.metadata.name.as_ref())?,
@@ -116,15 +120,36 @@ impl Spec {
             reward_cap: spec.reward.cap.get(),
             decision_sample: serving.decision_log.sample.fraction(),
             history_max: 500,
-            data: data_spec(&spec.data)?,
-            features: features(&spec.features)?,
-            family: builtin.family.name().to_owned(),
-            parameters: builtin.parameters.clone(),
-            holdout: spec.evaluation.holdout.std(),
-            refit: spec.evaluation.refit,
+            recipe: Recipe::of(model)?,
             retention: Retention { versions: spec.retention.versions, ..Retention::default() },
             signers: signers(spec.signing.as_ref())?,
             signing_key: None,
+        })
+    }
+}
+
+/// All that is wrong with a manifest's fields, in one error.
+pub fn fields(errors: Vec<fairway_api::FieldError>) -> anyhow::Error {
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    anyhow::anyhow!(lines.join("\n"))
+}
+
+impl Recipe {
+    /// Reads a manifest. A trainer of somebody else's has a family and parameters of its own.
+    ///
+    /// # Errors
+    /// A field that cannot be used.
+    pub fn of(model: &Model) -> Result<Self> {
+        let spec = &model.spec;
+        let builtin = spec.trainer.builtin.as_ref();
+        Ok(Self {
+            model: name(model.metadata.name.as_ref())?,
+            data: data_spec(&spec.data)?,
+            features: features(&spec.features)?,
+            family: builtin.map_or("container", |builtin| builtin.family.name()).to_owned(),
+            parameters: builtin.map(|builtin| builtin.parameters.clone()).unwrap_or_default(),
+            holdout: spec.evaluation.holdout.std(),
+            refit: spec.evaluation.refit && builtin.is_some(),
         })
     }
 
@@ -151,7 +176,7 @@ impl Spec {
     }
 
     /// The plan of a run, resolved once: what it will read, and up to which moment.
-    pub fn training_plan(
+    pub fn plan(
         &self,
         run: &str,
         cause: Cause<'_>,

@@ -101,11 +101,7 @@ fn refuse_foreign<K: Made>(existing: &K, desired: &Value) -> Result<()> {
     let owner = existing.owner_references().iter().find(|owner| owner.controller == Some(true));
     if wanted.is_some() && owner.map(|owner| owner.uid.as_str()) != wanted {
         let of = owner.map_or("nobody's".to_owned(), |owner| format!("of {} {}", owner.kind, owner.name));
-        bail!(
-            "{} {} is there already and is {of}: rename one of the two",
-            K::kind(&()),
-            existing.name_any()
-        );
+        bail!("{} {} is there already and is {of}: rename one of the two", K::kind(&()), existing.name_any());
     }
     Ok(())
 }

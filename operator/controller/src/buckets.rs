@@ -69,7 +69,8 @@ pub(crate) fn url_of<'a>(model: &'a Model, default: Option<&'a str>) -> Result<&
 /// The options of a store, as the Secret has them: `AWS_ACCESS_KEY_ID` and the like.
 async fn options_of(client: &Client, namespace: &str, name: &str) -> Result<StoreOptions> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let secret = call(|| format!("reading the Secret {namespace}/{name} (spec.storageSecretRef)"), api.get(name)).await?;
+    let secret =
+        call(|| format!("reading the Secret {namespace}/{name} (spec.storageSecretRef)"), api.get(name)).await?;
     let mut options = StoreOptions::new();
     for (key, value) in secret.data.unwrap_or_default() {
         let value = String::from_utf8(value.0)

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use fairway_api::{Model, ModelEndpoint, TrainingRun};
+use fairway_api::{Model, ModelApproval, ModelEndpoint, TrainingRun};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::model::ModelLoop;
 use crate::routers::Asker;
 use crate::settings::Settings;
-use crate::watch::{Pulse, Wake};
+use crate::watch::Wake;
 
 /// An object of ours; one that cannot be read says so itself.
 pub(crate) type Guarded<K> = DeserializeGuard<K>;
@@ -31,6 +31,7 @@ pub(crate) struct Context {
     pub(crate) models: Store<Guarded<Model>>,
     pub(crate) endpoints: Store<Guarded<ModelEndpoint>>,
     pub(crate) runs: Store<Guarded<TrainingRun>>,
+    pub(crate) approvals: Store<Guarded<ModelApproval>>,
     pub(crate) deployments: Store<Deployment>,
     pub(crate) services: Store<Service>,
     pub(crate) config_maps: Store<ConfigMap>,
@@ -43,7 +44,6 @@ pub(crate) struct Context {
     pub(crate) asker: Asker,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) pulse: Arc<Pulse>,
     pub(crate) endpoint_loops: Loops<EndpointLoop>,
     pub(crate) model_loops: Loops<ModelLoop>,
 }

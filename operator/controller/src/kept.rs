@@ -88,7 +88,13 @@ impl<Effect: Clone, Status: Clone + PartialEq> Kept<Effect, Status> {
         decided_by: Option<Box<DecidedBy>>,
         plan: &Plan<Effect, Status>,
     ) -> Stored<Effect, Status> {
-        Stored { time, read: self.unread.iter().map(window_key).collect(), decided_by, answered: None, plan: plan.clone() }
+        Stored {
+            time,
+            read: self.unread.iter().map(window_key).collect(),
+            decided_by,
+            answered: None,
+            plan: plan.clone(),
+        }
     }
 
     /// What is not stored is not remembered either: the next look decides again, with what has come since.

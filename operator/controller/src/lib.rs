@@ -39,8 +39,8 @@ mod wanted;
 mod watch;
 
 pub use kept::{DecidedBy, Kept, Stored, window_key};
-pub use model::RunCause;
 pub use kube::Client;
+pub use model::RunCause;
 pub use operator::{connect, run};
 pub use orders::follow_orders;
 pub use settings::{PlanRun, Settings};

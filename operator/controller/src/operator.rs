@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use fairway_api::{Model, ModelEndpoint, TrainingRun};
+use fairway_api::{Model, ModelApproval, ModelEndpoint, TrainingRun};
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -77,7 +77,7 @@ pub async fn run(client: Client, settings: Settings, stop: CancellationToken) ->
 async fn lead(client: Client, settings: Settings, metrics: Arc<Metrics>, pulse: Arc<Pulse>) -> Result<()> {
     let (wake_models, models_woken) = wakes::<Guarded<Model>>();
     let (wake_endpoints, endpoints_woken) = wakes::<Guarded<ModelEndpoint>>();
-    let context = Arc::new(observe(client, settings, metrics, pulse, wake_models, wake_endpoints));
+    let context = Arc::new(observe(client, settings, metrics, &pulse, wake_models, wake_endpoints));
     synced(&context).await?;
     tracing::info!(models = context.models.len(), endpoints = context.endpoints.len(), "looking");
     let config = || controller::Config::default().debounce(DEBOUNCE).concurrency(context.settings.concurrency);
@@ -141,7 +141,7 @@ fn observe(
     client: Client,
     settings: Settings,
     metrics: Arc<Metrics>,
-    pulse: Arc<Pulse>,
+    pulse: &Pulse,
     wake_models: Wake<Guarded<Model>>,
     wake_endpoints: Wake<Guarded<ModelEndpoint>>,
 ) -> Context {
@@ -159,7 +159,7 @@ fn observe(
     let models = watch::<Guarded<Model>, Guarded<Model>>(
         api(&client, watched.as_deref()),
         None,
-        &pulse,
+        pulse,
         |_| {},
         vec![wake_models.clone()],
         |it| vec![ObjectRef::from_obj(it)],
@@ -167,7 +167,7 @@ fn observe(
     let endpoints = watch::<Guarded<ModelEndpoint>, Guarded<ModelEndpoint>>(
         api(&client, watched.as_deref()),
         None,
-        &pulse,
+        pulse,
         |_| {},
         of_endpoint(),
         |it| vec![ObjectRef::from_obj(it)],
@@ -175,7 +175,7 @@ fn observe(
     let runs = watch::<Guarded<TrainingRun>, Guarded<Model>>(
         api(&client, watched.as_deref()),
         None,
-        &pulse,
+        pulse,
         |_| {},
         vec![wake_models.clone()],
         |it| {
@@ -183,10 +183,21 @@ fn observe(
             it.0.iter().map(|run| ObjectRef::new(&run.spec.model).within(&namespace)).collect()
         },
     );
+    let approvals = watch::<Guarded<ModelApproval>, Guarded<Model>>(
+        api(&client, watched.as_deref()),
+        None,
+        pulse,
+        |_| {},
+        vec![wake_models.clone()],
+        |it| {
+            let namespace = it.namespace().unwrap_or_default();
+            it.0.iter().map(|word| ObjectRef::new(&word.spec.model).within(&namespace)).collect()
+        },
+    );
     let deployments = watch::<Deployment, _>(
         api(&client, watched.as_deref()),
         Some(&ours),
-        &pulse,
+        pulse,
         |_| {},
         of_endpoint(),
         move |it| endpoint_of(it.meta()).into_iter().collect(),
@@ -194,7 +205,7 @@ fn observe(
     let services = watch::<Service, _>(
         api(&client, watched.as_deref()),
         Some(&ours),
-        &pulse,
+        pulse,
         |_| {},
         of_endpoint(),
         move |it| endpoint_of(it.meta()).into_iter().collect(),
@@ -202,7 +213,7 @@ fn observe(
     let config_maps = watch::<ConfigMap, _>(
         api(&client, watched.as_deref()),
         Some(&ours),
-        &pulse,
+        pulse,
         |_| {},
         of_endpoint(),
         move |it| endpoint_of(it.meta()).into_iter().collect(),
@@ -210,7 +221,7 @@ fn observe(
     let pods = watch::<Pod, _>(
         api(&client, watched.as_deref()),
         Some(&ours),
-        &pulse,
+        pulse,
         // Where it runs and how it does; what it was made of is long and nobody's business here.
         |pod| pod.spec = None,
         of_endpoint(),
@@ -219,7 +230,7 @@ fn observe(
     let jobs = watch::<Job, _>(
         api(&client, watched.as_deref()),
         Some(&ours),
-        &pulse,
+        pulse,
         |_| {},
         vec![wake_models.clone()],
         move |it| model_of(it.meta()).into_iter().collect(),
@@ -232,6 +243,7 @@ fn observe(
         models,
         endpoints,
         runs,
+        approvals,
         deployments,
         services,
         config_maps,
@@ -244,7 +256,6 @@ fn observe(
         asker: Asker::default(),
         recorder,
         metrics,
-        pulse,
         endpoint_loops: Loops::default(),
         model_loops: Loops::default(),
     }
@@ -267,6 +278,7 @@ async fn synced(context: &Context) -> Result<()> {
             context.models.wait_until_ready(),
             context.endpoints.wait_until_ready(),
             context.runs.wait_until_ready(),
+            context.approvals.wait_until_ready(),
             context.deployments.wait_until_ready(),
             context.services.wait_until_ready(),
             context.config_maps.wait_until_ready(),
@@ -286,4 +298,3 @@ async fn synced(context: &Context) -> Result<()> {
         .context("a watch has ended")?;
     Ok(())
 }
-

@@ -2,7 +2,8 @@
 //! scratch space, and fits the Pod Security level `restricted`.
 
 use fairway_api::Model;
-use serde_json::{Value, json};
+use fairway_api::workload::{EnvVar, PodTemplate, Resources};
+use serde_json::{Map, Value, json};
 
 /// Where users are served.
 pub(crate) const PORT: u16 = 8080;
@@ -55,6 +56,60 @@ pub(crate) fn spec(containers: Vec<Value>, more: Value) -> Value {
     });
     merge(&mut spec, more);
     spec
+}
+
+/// A template's part of a pod: `labels` and `annotations` are the operator's, and come last.
+pub(crate) fn template(labels: &Value, annotations: &Value, mut spec: Value, more: &PodTemplate) -> Value {
+    let mut added = Map::new();
+    if !more.node_selector.is_empty() {
+        added.insert("nodeSelector".to_owned(), json!(more.node_selector));
+    }
+    if !more.tolerations.is_empty() {
+        added.insert("tolerations".to_owned(), json!(more.tolerations));
+    }
+    if let Some(class) = &more.priority_class_name {
+        added.insert("priorityClassName".to_owned(), json!(class));
+    }
+    if !more.image_pull_secrets.is_empty() {
+        added.insert("imagePullSecrets".to_owned(), json!(more.image_pull_secrets));
+    }
+    if let Some(account) = &more.service_account_name {
+        added.insert("serviceAccountName".to_owned(), json!(account));
+        added.insert("automountServiceAccountToken".to_owned(), json!(true));
+    }
+    merge(&mut spec, Value::Object(added));
+    let mut metadata = json!({"labels": more.labels, "annotations": more.annotations});
+    merge(&mut metadata, json!({"labels": labels, "annotations": annotations}));
+    json!({"metadata": metadata, "spec": spec})
+}
+
+/// How pods spread: as the manifest says, or over nodes as well as it goes.
+pub(crate) fn spread(selector: &Value, more: &PodTemplate) -> Value {
+    let one = |key: &str, skew: i32, when: Value| json!({"maxSkew": skew, "topologyKey": key, "whenUnsatisfiable": when, "labelSelector": {"matchLabels": selector}});
+    let asked = more.topology_spread.iter();
+    let asked: Vec<Value> = asked.map(|it| one(&it.topology_key, it.max_skew, json!(it.when_unsatisfiable))).collect();
+    if asked.is_empty() { json!([one("kubernetes.io/hostname", 1, json!("ScheduleAnyway"))]) } else { json!(asked) }
+}
+
+/// What a container asks for: processors are requested and shared, what cannot be taken back is bounded too.
+pub(crate) fn resources(asked: Option<&Resources>, cpu: &str, memory: &str) -> Value {
+    let Some(asked) = asked else { return json!({"requests": {"cpu": cpu, "memory": memory}}) };
+    let mut limits = Map::new();
+    limits.extend(asked.memory.as_ref().map(|it| ("memory".to_owned(), json!(it))));
+    limits.extend(asked.ephemeral_storage.as_ref().map(|it| ("ephemeral-storage".to_owned(), json!(it))));
+    limits.extend(asked.devices.iter().map(|(name, it)| (name.clone(), json!(it))));
+    let mut requests = limits.clone();
+    requests.extend(asked.cpu.as_ref().map(|it| ("cpu".to_owned(), json!(it))));
+    json!({"requests": requests, "limits": limits})
+}
+
+/// Variables of a manifest, as a container has them.
+pub(crate) fn env(variables: &[EnvVar]) -> Vec<Value> {
+    let one = |it: &EnvVar| match &it.secret_key_ref {
+        Some(secret) => json!({"name": it.name, "valueFrom": {"secretKeyRef": secret}}),
+        None => json!({"name": it.name, "value": it.value}),
+    };
+    variables.iter().map(one).collect()
 }
 
 /// The model's credentials come as they are in its Secret: `AWS_ACCESS_KEY_ID` and the like.

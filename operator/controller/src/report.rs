@@ -47,8 +47,22 @@ pub(crate) fn conditions(
     all
 }
 
+/// The conditions with this one in the place of its kind's.
+pub(crate) fn with(
+    before: &[Condition],
+    told: &fairway_core::Condition,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let status = if told.status { "True" } else { "False" };
+    let mut all: Vec<Condition> = before.iter().filter(|old| old.type_ != told.kind).cloned().collect();
+    all.push(condition(&told.kind, status, &told.reason, before, generation, now));
+    all.sort_by(|a, b| a.type_.cmp(&b.type_));
+    all
+}
+
 /// One condition.
-pub(crate) fn condition(
+fn condition(
     kind: &str,
     status: &str,
     reason: &Reason,
@@ -183,9 +197,7 @@ mod tests {
 
     #[test]
     fn growing_evidence_is_no_news() {
-        let status = |message: &str, status: &str| {
-            json!({"stable": "3", "conditions": [{"type": "Progressing", "status": status, "message": message}]})
-        };
+        let status = |message: &str, status: &str| json!({"stable": "3", "conditions": [{"type": "Progressing", "status": status, "message": message}]});
         assert!(same_but_numbers(&status("120 of 500 requests", "True"), &status("480 of 500 requests", "True")));
         assert!(!same_but_numbers(&status("120 of 500 requests", "True"), &status("120 of 500 requests", "False")));
         assert!(!same_but_numbers(&status("waits", "True"), &status("goes on", "True")));

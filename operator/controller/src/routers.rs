@@ -16,6 +16,7 @@ use hyper_util::rt::TokioExecutor;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
+use crate::metrics::Metrics;
 use crate::pod::ADMIN_PORT;
 
 /// Longest that a router may take.
@@ -96,6 +97,7 @@ impl Routers {
     pub(crate) async fn poll(
         &mut self,
         asker: &Asker,
+        metrics: &Metrics,
         pods: &[std::sync::Arc<Pod>],
         status: &EndpointStatus,
         ordered: &[String],
@@ -120,7 +122,10 @@ impl Routers {
             let Some(router) = self.0.get_mut(&uid) else { continue };
             match answer {
                 Ok(polled) => heard.windows.extend(router.take(polled, ordered)),
-                Err(error) => tracing::debug!(router = uid, "cannot be asked: {error:#}"),
+                Err(error) => {
+                    metrics.router_silent();
+                    tracing::debug!(router = uid, "cannot be asked: {error:#}");
+                }
             }
             if !ready || !router.joined {
                 continue;

@@ -41,11 +41,11 @@ pub fn wanted(
         VersionRef::Number(number) => state.versions.get(number),
         VersionRef::Digest(digest) => state.versions.values().find(|version| version.digest.as_str() == digest),
     };
-    let on_trial = status.rollout.as_ref().map(|rollout| rollout.candidate.digest.as_str());
-    let on_trial = state.versions.values().find(|version| Some(version.digest.as_str()) == on_trial);
+    let revocable: Vec<&str> = status.revocable().collect();
+    let revocable = state.versions.values().filter(|version| revocable.contains(&version.digest.as_str()));
     let mut unapproved = BTreeMap::new();
     let mut awaiting = None;
-    for version in [on_trial, named].into_iter().flatten() {
+    for version in revocable.chain(named) {
         let approvals = words(version);
         if let Some(reason) = approvals.waiting_for.first() {
             unapproved.insert(version.digest.to_string(), reason.message.clone());
@@ -60,15 +60,10 @@ pub fn wanted(
     Wanted { target: version.map(target), unapproved, awaiting }
 }
 
-/// Who agrees that this version serves. One that is stable has been agreed to; one on trial needs no second approval
-/// when its first runs out, but a no takes it back.
+/// Who agrees that this version serves, and what it misses where it has come to.
 fn approvals(policy: &AdmissionPolicy, status: &EndpointStatus, version: &Version, now: Timestamp) -> Approvals {
     let digest = version.digest.as_str();
-    if status.stable.as_ref().is_some_and(|stable| stable.digest == digest) {
-        return Approvals::default();
-    }
-    let on_trial = status.rollout.as_ref().is_some_and(|rollout| rollout.candidate.digest == digest);
-    let valid_for = policy.approval_valid_for.filter(|_| !on_trial);
+    let valid_for = policy.approval_valid_for;
     let words: Vec<Word<'_>> = version
         .verdicts
         .iter()
@@ -81,5 +76,5 @@ fn approvals(policy: &AdmissionPolicy, status: &EndpointStatus, version: &Versio
         })
         .collect();
     // Versions are registered under one name here; who pushed one from elsewhere is in the log, not in the state.
-    approvals::count(policy.approvals, digest, ACTOR, &words, now)
+    approvals::missed_at(status.stage(digest), policy.approvals, digest, ACTOR, &words, now)
 }

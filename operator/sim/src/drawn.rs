@@ -69,6 +69,7 @@ fn model(tape: &mut Tape, endpoints: Vec<usize>) -> Model {
             admission: AdmissionPolicy::default(),
             run: Default::default(),
             drift_psi: 0.25,
+            drift_window: Duration::from_secs(86_400),
             degradation: Degradation::Ignore,
             period: 168 * HOUR,
             schedule: None,

@@ -46,6 +46,7 @@ impl ModelSpec {
                 history_after_drift: retrain.drift.history.map(Duration::std),
             },
             drift_psi: retrain.drift.psi.get(),
+            drift_window: retrain.drift.window.std(),
             degradation: match retrain.degradation.then {
                 DegradationAction::Ignore => Degradation::Ignore,
                 DegradationAction::Retrain => Degradation::Retrain,
@@ -231,6 +232,7 @@ impl ModelSpec {
 
     fn check_retrain(&self, errors: &mut Vec<FieldError>) {
         self.retrain.check(errors);
+        positive("spec.retrain.drift.window", self.retrain.drift.window, errors);
         if let Some(history) = self.retrain.drift.history {
             let field = "spec.retrain.drift.history";
             if history > self.data.history {

@@ -56,6 +56,9 @@ impl Default for Retrain {
 pub struct Drift {
     /// Smallest population stability index that matters; chance and the number of features are handled beside it.
     pub psi: Number,
+    /// Requests are assessed over windows at least so long. Shorter ones than a day take the hours of the day for drift where
+    /// users differ by the hour; a feed whose tastes turn within hours may need them all the same.
+    pub window: Duration,
     /// How far back a run looks that drift asked for. Default: as far as any other (data.history).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<Duration>,
@@ -63,7 +66,7 @@ pub struct Drift {
 
 impl Default for Drift {
     fn default() -> Self {
-        Self { psi: Number::QUARTER, history: None }
+        Self { psi: Number::QUARTER, window: Duration::days(1), history: None }
     }
 }
 

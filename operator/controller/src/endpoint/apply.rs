@@ -104,7 +104,9 @@ impl EndpointLoop {
         }
         // A lease that is renewed goes with the polls: it is no reason to write.
         let route = route.map(|route| Route {
-            lease_until: before.filter(|it| it.generation == route.generation).map_or(route.lease_until, |it| it.lease_until),
+            lease_until: before
+                .filter(|it| it.generation == route.generation)
+                .map_or(route.lease_until, |it| it.lease_until),
             ..route
         });
         let served = versions.values().map(|target| builder.served_at(target)).collect();
@@ -176,9 +178,9 @@ fn versions(decided: &Decided) -> BTreeMap<String, Target> {
 
 /// How many servers a version gets; none where a HorizontalPodAutoscaler says.
 fn replicas(subject: &Subject, decided: &Decided, digest: &str, existing: Option<u32>) -> Option<u32> {
-    let scaling = subject.endpoint.spec.scaling.as_ref();
-    let least = scaling.map_or(1, |scaling| scaling.min);
-    if scaling.is_some_and(|scaling| scaling.mode == fairway_api::endpoint::ScalingMode::HPA) {
+    let scaling = &subject.endpoint.spec.scaling;
+    let least = scaling.min;
+    if scaling.mode == fairway_api::endpoint::ScalingMode::HPA {
         return existing.is_none().then_some(least);
     }
     let decided = decided.plan.status.scalers.get(digest).map(|scaler| scaler.replicas().max(least));

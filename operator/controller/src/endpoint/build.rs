@@ -1,10 +1,6 @@
 //! The objects that an endpoint consists of, as they are applied. Pure: from manifests and decisions, nothing else.
 
-use std::num::NonZeroU32;
-
 use anyhow::{Context as _, Result};
-use fairway_api::ModelEndpointSpec;
-use fairway_core::scaling::ScalingPolicy;
 use fairway_wire::{ORDERS_KEY, Orders, ServedAt, Target};
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
@@ -15,27 +11,12 @@ use crate::names::{self, ACTOR};
 use crate::pod::{self, ADMIN_PORT, PORT, SCRATCH};
 use crate::settings::Settings;
 
-/// Requests in flight that one server is meant for, where the manifest does not say.
-const IN_FLIGHT: NonZeroU32 = NonZeroU32::new(8).expect("not zero");
 /// A pod that goes serves on for so long, until everybody has heard.
 const DRAIN_SECONDS: u32 = 5;
 /// A server has so long to fetch its version and to reproduce its golden answers.
 const STARTS_WITHIN_SECONDS: u32 = 600;
 /// Where the routers' secrets are mounted.
 const KEYS: &str = "/etc/fairway/keys";
-
-/// How servers are scaled; none where the manifest does not ask for it.
-pub(super) fn scaling(spec: &ModelEndpointSpec) -> Result<Option<ScalingPolicy>> {
-    let Some(scaling) = &spec.scaling else { return Ok(None) };
-    let whole = |number: fairway_api::values::Number| NonZeroU32::new(number.get().round().clamp(1.0, 1e6) as u32);
-    let in_flight = scaling.in_flight.and_then(whole).unwrap_or(IN_FLIGHT);
-    let policy = ScalingPolicy {
-        requests_per_second: scaling.requests_per_second.and_then(whole),
-        p95: scaling.p95.map(fairway_api::values::Duration::std),
-        ..ScalingPolicy::new(scaling.min, scaling.max, in_flight)
-    };
-    Ok(Some(policy.checked()?))
-}
 
 /// Makes the objects of one endpoint.
 pub(super) struct Builder<'a> {
@@ -88,22 +69,22 @@ impl Builder<'_> {
             "readinessProbe": probe("/v2/health/ready", 2, 2),
             "livenessProbe": probe("/v2/health/live", 10, 3),
             "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
-            "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
+            "resources": pod::resources(spec.server.resources.as_ref(), "50m", "64Mi"),
         });
         let container = pod::container("server", &self.settings.image, &args, model, more);
         let selector = json!({"app.kubernetes.io/instance": name});
         let annotations = json!({names::DIGEST: target.digest, names::VERSION: target.version.to_string()});
         let mut labels = serde_json::to_value(names::labels(self.name(), "server"))?;
         pod::merge(&mut labels, selector.clone());
-        let account = model.spec.service_account_name.iter();
+        let more = &spec.server.pod_template;
         let mut pod = pod::spec(
             vec![container],
             json!({
                 "terminationGracePeriodSeconds": 30,
-                "topologySpreadConstraints": spread(&selector),
+                "topologySpreadConstraints": pod::spread(&selector, more),
             }),
         );
-        for account in account {
+        if let Some(account) = &model.spec.service_account_name {
             pod::merge(&mut pod, json!({"serviceAccountName": account, "automountServiceAccountToken": true}));
         }
         let mut deployment = self.object(
@@ -117,7 +98,7 @@ impl Builder<'_> {
                     "selector": {"matchLabels": selector},
                     "revisionHistoryLimit": 1,
                     "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-                    "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod},
+                    "template": pod::template(&labels, &annotations, pod, more),
                 },
             }),
         );
@@ -173,20 +154,21 @@ impl Builder<'_> {
             "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 2, "failureThreshold": 1},
             "livenessProbe": {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 10},
             "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
-            "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
+            "resources": pod::resources(spec.router.resources.as_ref(), "50m", "64Mi"),
             "volumeMounts": [{"name": "keys", "mountPath": KEYS, "readOnly": true}],
         });
         let container = pod::container("router", &self.settings.image, &args, model, more);
         let selector = json!({"app.kubernetes.io/instance": name});
         let mut labels = serde_json::to_value(names::labels(self.name(), "router"))?;
         pod::merge(&mut labels, selector.clone());
+        let more = &spec.router.pod_template;
         let pod = pod::spec(
             vec![container],
             json!({
                 "serviceAccountName": name,
                 "automountServiceAccountToken": true,
                 "terminationGracePeriodSeconds": 30,
-                "topologySpreadConstraints": spread(&selector),
+                "topologySpreadConstraints": pod::spread(&selector, more),
                 "volumes": [{"name": "keys", "secret": {"secretName": keys_name(self.name()), "defaultMode": 0o440}}],
             }),
         );
@@ -196,11 +178,11 @@ impl Builder<'_> {
             &name,
             "router",
             json!({"spec": {
-                "replicas": 1,
+                "replicas": spec.router.replicas,
                 "selector": {"matchLabels": selector},
                 "revisionHistoryLimit": 1,
                 "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-                "template": {"metadata": {"labels": labels}, "spec": pod},
+                "template": pod::template(&labels, &json!({}), pod, more),
             }}),
         ))
     }
@@ -260,15 +242,6 @@ impl Builder<'_> {
 /// Name of the Secret with the routers' keys.
 pub(super) fn keys_name(endpoint: &str) -> String {
     names::child(endpoint, "keys")
-}
-
-fn spread(selector: &Value) -> Value {
-    json!([{
-        "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": selector},
-    }])
 }
 
 /// What is read back of orders that are in the cluster.

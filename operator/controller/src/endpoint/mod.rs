@@ -75,7 +75,7 @@ struct Decided {
     wanted: Wanted,
     seen: observe::Seen,
     /// The verb that was answered, and when.
-    request: Option<requests::Command>,
+    request: Option<requests::Request>,
 }
 
 /// Looks at an endpoint once.
@@ -107,6 +107,9 @@ impl EndpointLoop {
     async fn look(&mut self, context: &Arc<Context>, endpoint: &ModelEndpoint, key: Key) -> Result<Action> {
         let now = Timestamp::now();
         let subject = Subject::of(context, endpoint, key)?;
+        if endpoint.spec.suspend {
+            return report::suspended(context, endpoint, now).await;
+        }
         self.open(context, &subject).await?;
         let seen = self.observe(context, &subject).await?;
         self.keep_windows(context, &subject, &seen.heard.windows).await?;
@@ -173,12 +176,12 @@ impl EndpointLoop {
         now: Timestamp,
     ) -> Result<Decided> {
         let opened = self.opened.as_mut().context("the endpoint is not open")?;
-        let request = requests::unanswered(&subject.endpoint, opened.answered.as_deref());
-        let mut verbs: Vec<_> = request.iter().map(|it| (it.who.clone(), it.request.clone())).collect();
+        let registered = opened.model_log.head().await.context("reading the registry")?.map(|entry| entry.state);
+        let request = requests::unanswered(&subject.endpoint, opened.answered.as_deref(), registered.as_ref());
+        let mut verbs: Vec<_> = request.iter().filter_map(requests::Request::verb).collect();
         if seen.heard.aborted && opened.kept.status.rollout.is_some() {
             verbs.push(("a router's admin port".to_owned(), endpoint::RolloutRequest::Abort));
         }
-        let registered = opened.model_log.head().await.context("reading the registry")?.map(|entry| entry.state);
         let version = &subject.endpoint.spec.version;
         let admission = &subject.model_policy.admission;
         let wanted = crate::wanted::wanted(version, admission, &opened.kept.status, registered.as_ref(), now);
@@ -189,7 +192,7 @@ impl EndpointLoop {
             unapproved: wanted.unapproved.clone(),
             champion: registered.as_ref().and_then(|state| state.aliases.get("champion").copied()),
             acked: seen.heard.acked,
-            servers: subject.policy.scaling.is_some().then(|| seen.servers.clone()),
+            servers: Some(seen.servers.clone()),
             requests: verbs,
             serve_baseline: context.board.serves_baseline(&subject.model_key()),
             lease: context.settings.canary_lease,
@@ -260,7 +263,7 @@ impl Subject {
         };
         let model_policy = spec.policy().map_err(fields)?;
         let mut policy = endpoint.spec.policy(spec.reward.within.std()).map_err(fields)?;
-        policy.scaling = build::scaling(&endpoint.spec)?;
+        policy.scaling = Some(endpoint.spec.scaling.policy().map_err(fields)?);
         Ok(Self { key, endpoint: endpoint.clone(), model, policy, model_policy })
     }
 

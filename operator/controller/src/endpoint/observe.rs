@@ -28,8 +28,6 @@ pub(super) struct Seen {
     pub(super) servers: BTreeMap<String, Servers>,
     /// The Deployment of each version, by digest.
     pub(super) deployments: BTreeMap<String, Arc<Deployment>>,
-    /// Routers that are ready.
-    pub(super) routers: u32,
 }
 
 impl EndpointLoop {
@@ -44,15 +42,16 @@ impl EndpointLoop {
             .into_iter()
             .filter_map(|it| Some((it.annotations().get(names::DIGEST)?.clone(), it)))
             .collect();
-        let pods = context
-            .pods
-            .state_filter(|it| it.namespace().as_ref() == Some(namespace) && it.labels().get(names::ENDPOINT) == Some(name));
+        let pods = context.pods.state_filter(|it| {
+            it.namespace().as_ref() == Some(namespace) && it.labels().get(names::ENDPOINT) == Some(name)
+        });
         let is_router = |pod: &Arc<Pod>| of_us(pod.labels(), "router");
         let (routers, servers): (Vec<Arc<Pod>>, Vec<Arc<Pod>>) = pods.into_iter().partition(is_router);
         let opened = self.opened.as_ref().context("the endpoint is not open")?;
         let ordered: Vec<String> = deployments.iter().filter(|(_, it)| ready(it) > 0).map(|(d, _)| d.clone()).collect();
-        let heard = self.routers.poll(&context.asker, &routers, &opened.kept.status, &ordered).await;
-        let counts: BTreeMap<String, u32> = deployments.iter().map(|(digest, it)| (digest.clone(), ready(it))).collect();
+        let heard = self.routers.poll(&context.asker, &context.metrics, &routers, &opened.kept.status, &ordered).await;
+        let counts: BTreeMap<String, u32> =
+            deployments.iter().map(|(digest, it)| (digest.clone(), ready(it))).collect();
         let measured = samples::samples(&heard.windows, &counts);
         let servers_of = |(digest, it): (&String, &Arc<Deployment>)| {
             let servers =
@@ -63,7 +62,6 @@ impl EndpointLoop {
             ready: ordered.iter().filter(|digest| heard.installed.contains(digest)).cloned().collect(),
             broken: broken(&servers),
             servers: deployments.iter().map(servers_of).collect(),
-            routers: heard.live,
             heard,
             deployments,
         })

@@ -2,17 +2,26 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use fairway_api::endpoint::{RequestReason, RequestStatus, RolloutProgress};
 use fairway_api::{ModelEndpoint, ModelEndpointStatus};
+use fairway_core::{Condition, Reason};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
 
 use super::{Decided, EndpointLoop, Subject, reason_of};
 use crate::context::Context;
+use crate::names::{ENDPOINT, ROLE};
 use crate::report;
 
 /// Numbers in messages are brought up to date this often while something is going on.
 const NUMBERS: Duration = Duration::from_secs(15);
+/// Most reasons in an answer.
+const REASONS_MAX: usize = 16;
+/// An endpoint that is suspended is looked at this often.
+const SUSPENDED: Duration = Duration::from_secs(60);
 
 impl EndpointLoop {
     pub(super) async fn report(
@@ -25,16 +34,7 @@ impl EndpointLoop {
         let endpoint = &subject.endpoint;
         report::events(context, endpoint, "endpoint", &decided.plan.reasons, &mut self.said).await;
         let before = endpoint.status.clone().unwrap_or_default();
-        let mut after = serde_json::to_value(status(&before, subject, decided, now))?;
-        if let Some(request) = &decided.request {
-            after["lastRequest"] = json!({
-                "id": request.id,
-                "answered": now,
-                "reasons": decided.plan.reasons,
-            });
-        } else if let Some(last) = last_request(endpoint)? {
-            after["lastRequest"] = last;
-        }
+        let after = serde_json::to_value(status(&before, subject, decided, now))?;
         let before = serde_json::to_value(&endpoint.status)?;
         let is_busy = decided.plan.status.rollout.is_some() || decided.plan.status.bake.is_some();
         let exact = is_busy && self.reported.is_none_or(|reported| reported.elapsed() >= NUMBERS);
@@ -45,42 +45,88 @@ impl EndpointLoop {
     }
 }
 
-fn last_request(endpoint: &ModelEndpoint) -> Result<Option<Value>> {
-    let status = serde_json::to_value(&endpoint.status).context("a status is plain data")?;
-    Ok(status.get("lastRequest").cloned())
-}
-
 fn status(before: &ModelEndpointStatus, subject: &Subject, decided: &Decided, now: Timestamp) -> ModelEndpointStatus {
     let status = &decided.plan.status;
+    let (namespace, name) = &subject.key;
     let generation = subject.endpoint.metadata.generation;
-    let canary = status.rollout.as_ref();
+    let (stable, canary) = (status.stable.as_ref(), status.rollout.as_ref());
+    let sum = |of: fn(&fairway_core::endpoint::Servers) -> u32| {
+        i32::try_from(decided.seen.servers.values().map(of).sum::<u32>()).ok()
+    };
     ModelEndpointStatus {
         observed_generation: generation,
-        stable: status.stable.as_ref().map(|target| target.version.to_string()),
+        url: Some(format!("http://{name}.{namespace}.svc")),
+        replicas: sum(|servers| servers.ordered),
+        ready_replicas: sum(|servers| servers.ready),
+        selector: Some(format!("{ENDPOINT}={name},{ROLE}=server")),
+        route_generation: status.route.as_ref().and_then(|route| i64::try_from(route.generation).ok()),
+        stable: stable.map(|target| target.version.to_string()),
+        stable_digest: stable.map(|target| target.digest.clone()),
         canary: canary.map(|rollout| rollout.candidate.version.to_string()),
+        canary_digest: canary.map(|rollout| rollout.candidate.digest.clone()),
         weight: canary.map(|rollout| rollout.weight(&subject.policy).to_string()),
+        rollout: progress(subject, decided),
+        next_look: None,
+        last_request: decided
+            .request
+            .as_ref()
+            .map(|it| answer(it, decided, now))
+            .or_else(|| before.last_request.clone()),
         conditions: report::conditions(&decided.plan.conditions, &before.conditions, generation, now),
-        ..ModelEndpointStatus::default()
+    }
+}
+
+fn progress(subject: &Subject, decided: &Decided) -> Option<RolloutProgress> {
+    let steps = i32::try_from(subject.policy.steps.as_slice().len()).unwrap_or(i32::MAX);
+    let status = &decided.plan.status;
+    let bake = status.bake.as_ref().map(|bake| RolloutProgress {
+        step: steps.saturating_add(1),
+        steps,
+        started: Some(Time(bake.rollout.started)),
+        ..RolloutProgress::default()
+    });
+    let rollout = status.rollout.as_ref().map(|rollout| RolloutProgress {
+        step: i32::try_from(rollout.step).unwrap_or(i32::MAX).saturating_add(1),
+        steps,
+        started: Some(Time(rollout.started)),
+        step_started: Some(Time(rollout.weight_since)),
+        // A number that grows at every look is told in the condition's message, now and then.
+        requests: None,
+    });
+    rollout.or(bake)
+}
+
+fn answer(request: &super::requests::Request, decided: &Decided, now: Timestamp) -> RequestStatus {
+    let told = |reason: &Reason| RequestReason { code: reason.code.clone(), message: reason.message.clone() };
+    let refused = request.asked.as_ref().err().map(|why| Reason::new("Invalid", why.clone()));
+    RequestStatus {
+        id: request.id.clone(),
+        answered: Some(Time(now)),
+        reasons: refused.iter().chain(&decided.plan.reasons).take(REASONS_MAX).map(told).collect(),
     }
 }
 
 /// Says in the endpoint's status why it cannot be looked at. What serves goes on serving.
 pub(super) async fn failure(context: &Context, endpoint: &ModelEndpoint, error: &anyhow::Error) {
-    let before = endpoint.status.clone().unwrap_or_default();
-    let reason = reason_of(error);
-    let generation = endpoint.metadata.generation;
-    let mut after = before.clone();
-    let mut conditions = before.conditions.clone();
-    conditions.retain(|one| one.type_ != "Degraded");
-    let now = Timestamp::now();
-    conditions.push(report::condition("Degraded", "True", &reason, &before.conditions, generation, now));
-    conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
-    after.conditions = conditions;
-    let written = async {
-        let (before, after) = (serde_json::to_value(&endpoint.status)?, serde_json::to_value(&after)?);
-        report::status(context, endpoint, &before, &after, false).await
-    };
-    if let Err(error) = written.await {
-        tracing::debug!("cannot tell a failure: {error:#}");
+    let told = Condition { kind: "Degraded".to_owned(), status: true, reason: reason_of(error) };
+    if let Err(error) = tell_one(context, endpoint, told, Timestamp::now()).await {
+        tracing::debug!(endpoint = endpoint.name_any(), "cannot tell a failure: {error:#}");
     }
+}
+
+/// Says that nobody looks at it.
+pub(super) async fn suspended(context: &Context, endpoint: &ModelEndpoint, now: Timestamp) -> Result<Action> {
+    let reason = Reason::new("Suspended", "spec.suspend is true: nothing is started, rolled out, scaled or taken back");
+    tell_one(context, endpoint, Condition { kind: "Degraded".to_owned(), status: true, reason }, now).await?;
+    Ok(Action::requeue(SUSPENDED))
+}
+
+/// Puts one condition beside those that are there.
+async fn tell_one(context: &Context, endpoint: &ModelEndpoint, told: Condition, now: Timestamp) -> Result<()> {
+    let mut status = endpoint.status.clone().unwrap_or_default();
+    let generation = endpoint.metadata.generation;
+    status.conditions = report::with(&status.conditions, &told, generation, now);
+    let (before, after) = (serde_json::to_value(&endpoint.status)?, serde_json::to_value(&status)?);
+    report::status(context, endpoint, &before, &after, false).await?;
+    Ok(())
 }

@@ -1,38 +1,47 @@
-//! What people ask of a rollout: `fairway rollout …` writes it as an annotation, and the status says what came of it.
+//! What people ask of a rollout: an annotation, carried out once and answered in the status.
 
-use fairway_api::ModelEndpoint;
+use anyhow::{Context as _, Result};
+use fairway_api::values::VersionRef;
+use fairway_api::{ModelEndpoint, REQUEST_ANNOTATION, RolloutCommand};
 use fairway_core::endpoint::RolloutRequest;
-use serde::{Deserialize, Serialize};
+use fairway_registry::State;
+use fairway_wire::Target;
 
-/// The annotation. One request at a time: the next one is written when this one is answered.
-const ANNOTATION: &str = "fairway.dev/request";
-/// Longest text of it.
-const LONGEST: usize = 4_096;
-
-/// One request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Command {
+/// One request that no plan has answered yet.
+pub(super) struct Request {
     /// Its identity: it is carried out once.
     pub(super) id: String,
-    /// Who asks.
-    pub(super) who: String,
-    /// What.
-    #[serde(flatten)]
-    pub(super) request: RolloutRequest,
+    /// Who asks, and what core is asked; or what of it cannot be used.
+    pub(super) asked: Result<(String, RolloutRequest), String>,
 }
 
-/// The request that no plan has answered yet.
-pub(super) fn unanswered(endpoint: &ModelEndpoint, answered: Option<&str>) -> Option<Command> {
-    let text = endpoint.metadata.annotations.as_ref()?.get(ANNOTATION)?;
-    if text.len() > LONGEST {
+impl Request {
+    pub(super) fn verb(&self) -> Option<(String, RolloutRequest)> {
+        self.asked.clone().ok()
+    }
+}
+
+/// The request that the annotation holds, unless it was answered.
+pub(super) fn unanswered(endpoint: &ModelEndpoint, answered: Option<&str>, state: Option<&State>) -> Option<Request> {
+    let text = endpoint.metadata.annotations.as_ref()?.get(REQUEST_ANNOTATION)?;
+    let id = RolloutCommand::id_of(text)?;
+    if answered == Some(id.as_str()) {
         return None;
     }
-    match serde_json::from_str::<Command>(text) {
-        Ok(command) => (answered != Some(command.id.as_str())).then_some(command),
-        Err(error) => {
-            tracing::warn!("the annotation {ANNOTATION} cannot be read and is left alone: {error}");
-            None
-        }
-    }
+    let asked = RolloutCommand::parse(text).map_err(|error| error.to_string()).and_then(|command| {
+        let request = command.request(|version| resolve(version, state)).map_err(|error| format!("{error:#}"))?;
+        Ok((command.who, request))
+    });
+    Some(Request { id, asked })
+}
+
+fn resolve(version: &VersionRef, state: Option<&State>) -> Result<Target> {
+    let state = state.context("no version is registered yet")?;
+    let found = match version {
+        VersionRef::Alias(alias) => state.by_alias(alias),
+        VersionRef::Number(number) => state.versions.get(number),
+        VersionRef::Digest(digest) => state.versions.values().find(|version| version.digest.as_str() == digest),
+    };
+    let found = found.with_context(|| format!("there is no version {version}"))?;
+    Ok(Target { version: found.number, digest: found.digest.to_string() })
 }

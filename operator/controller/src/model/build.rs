@@ -1,9 +1,9 @@
 //! The objects that a run consists of, as they are applied. Pure.
 
 use anyhow::Result;
-use fairway_api::Model;
+use fairway_api::model::{FailureAction, Failures};
 use fairway_core::model::ActiveRun;
-use kube::{Resource, ResourceExt};
+use kube::Resource;
 use serde_json::{Value, json};
 
 use super::Subject;
@@ -14,10 +14,8 @@ use crate::settings::Settings;
 
 /// A Job and its pods stay so long after they ended, for their logs.
 const KEPT_SECONDS: u32 = 86_400;
-/// Tries of a run that was interrupted or failed without saying why.
-const RETRIES: u32 = 2;
 /// Exit codes by which a trainer says that another try would end the same way: invalid input, rejected by a gate.
-const FOR_GOOD: [u8; 2] = [2, 3];
+const FOR_GOOD: [i32; 2] = [2, 3];
 
 /// Name of a run's Job.
 pub(super) fn job_name(run: &str) -> String {
@@ -63,10 +61,16 @@ pub(super) fn job(subject: &Subject, settings: &Settings, run: &ActiveRun) -> Re
         format!("--work={SCRATCH}"),
     ]
     .into();
-    let container = pod::container("trainer", &settings.image, &args, model, json!({"resources": resources(model)}));
+    let container = pod::container(
+        "trainer",
+        &settings.image,
+        &args,
+        model,
+        json!({"resources": pod::resources(trainer.resources.as_ref(), "100m", "256Mi")}),
+    );
     let labels = json!({MANAGED_BY: ACTOR, MODEL: subject.key.1, RUN: label(&run.name), ROLE: "trainer"});
     let mut pod = pod::spec(vec![container], json!({"restartPolicy": "Never", "terminationGracePeriodSeconds": 60}));
-    for account in &model.spec.service_account_name {
+    if let Some(account) = &model.spec.service_account_name {
         pod::merge(&mut pod, json!({"serviceAccountName": account, "automountServiceAccountToken": true}));
     }
     let mut job = json!({
@@ -79,46 +83,49 @@ pub(super) fn job(subject: &Subject, settings: &Settings, run: &ActiveRun) -> Re
             "ownerReferences": model.controller_owner_ref(&()).into_iter().collect::<Vec<_>>(),
         },
         "spec": {
-            "backoffLimit": RETRIES,
+            "backoffLimit": trainer.failures.retries,
             "activeDeadlineSeconds": trainer.deadline.std().as_secs().max(1),
             "ttlSecondsAfterFinished": KEPT_SECONDS,
-            "podFailurePolicy": {"rules": [
-                // A node that went or a preemption costs no try.
-                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                {"action": "FailJob", "onExitCodes": {"containerName": "trainer", "operator": "In", "values": FOR_GOOD}},
-            ]},
-            "template": {"metadata": {"labels": labels}, "spec": pod},
+            "podFailurePolicy": {"rules": failure_rules(&trainer.failures)},
+            "template": pod::template(&labels, &json!({}), pod, &trainer.pod_template),
         },
     });
     if let Some(queue) = &trainer.queue_name {
         // Kueue lets it go when there is room.
-        pod::merge(&mut job, json!({
-            "metadata": {"labels": {"kueue.x-k8s.io/queue-name": queue}},
-            "spec": {"suspend": true},
-        }));
+        pod::merge(
+            &mut job,
+            json!({
+                "metadata": {"labels": {"kueue.x-k8s.io/queue-name": queue}},
+                "spec": {"suspend": true},
+            }),
+        );
     }
     Ok(job)
+}
+
+/// The manifest's rules by exit code, then ours. Reasons are told apart by Kubernetes only as disruptions.
+fn failure_rules(failures: &Failures) -> Vec<Value> {
+    let action = |then: FailureAction| match then {
+        FailureAction::Fail => "FailJob",
+        FailureAction::Retry => "Count",
+        FailureAction::RetryFree => "Ignore",
+    };
+    let on_codes = |action: &str, codes: &[i32]| json!({"action": action, "onExitCodes": {"containerName": "trainer", "operator": "In", "values": codes}});
+    let asked = failures.rules.iter().filter(|rule| !rule.exit_codes.is_empty());
+    let mut rules: Vec<Value> = asked
+        .map(|rule| {
+            let mut codes = rule.exit_codes.clone();
+            codes.sort_unstable();
+            on_codes(action(rule.then), &codes)
+        })
+        .collect();
+    // A node that went or a preemption costs no try.
+    rules.push(json!({"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}));
+    rules.push(on_codes("FailJob", &FOR_GOOD));
+    rules
 }
 
 /// A label's value has 63 characters at most.
 fn label(run: &str) -> String {
     if run.len() <= 63 { run.to_owned() } else { names::child(run, "run") }
-}
-
-fn resources(model: &Model) -> Value {
-    let Some(resources) = &model.spec.trainer.resources else {
-        return json!({"requests": {"cpu": "100m", "memory": "256Mi"}});
-    };
-    let text = |quantity: &fairway_api::values::Quantity| quantity.to_string();
-    let mut limits = serde_json::Map::new();
-    limits.extend(resources.memory.as_ref().map(|memory| ("memory".to_owned(), json!(text(memory)))));
-    let mut requests = limits.clone();
-    requests.extend(resources.cpu.as_ref().map(|cpu| ("cpu".to_owned(), json!(text(cpu)))));
-    // Memory is bounded, since it cannot be taken back; processors are shared.
-    json!({"requests": requests, "limits": limits})
-}
-
-/// The name of an object, for messages.
-pub(super) fn name(model: &Model) -> String {
-    model.name_any()
 }

@@ -1,6 +1,7 @@
 //! The loop of one Model and its runs: observe → decide → store → build and apply → report.
 
 mod apply;
+mod approvals;
 mod build;
 mod observe;
 mod report;
@@ -85,6 +86,8 @@ struct Decided {
     plan: Plan<ModelEffect, ModelStatus>,
     seen: observe::Seen,
     run_end: Option<RunEnd>,
+    /// The version that waits, or is on trial.
+    challenger: Option<Target>,
 }
 
 /// Looks at a model once.
@@ -174,6 +177,10 @@ impl Opened {
         now: Timestamp,
     ) -> Result<Decided> {
         let run_end = self.run_end(context, subject, &seen, now).await?;
+        let registered = self.log.head().await.context("reading the registry")?.map(|entry| entry.state);
+        self.mirror(context, subject, registered.as_ref(), now).await?;
+        let challenger = registered.as_ref().and_then(|state| state.by_alias("challenger"));
+        let challenger = challenger.map(|it| Target { version: it.number, digest: it.digest.to_string() });
         let views = context.board.endpoints_of(&subject.key);
         let stable = views.first().and_then(|view| view.stable.clone());
         self.know(stable.as_ref()).await?;
@@ -206,7 +213,7 @@ impl Opened {
             self.log.append_plan(self.kept.seq + 1, &stored).await.context("storing the model's plan")?;
         }
         self.kept.adopt(&plan, is_kept);
-        Ok(Decided { plan, seen, run_end })
+        Ok(Decided { plan, seen, run_end, challenger })
     }
 }
 

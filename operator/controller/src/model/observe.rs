@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use fairway_api::TrainingRun;
 use fairway_core::model::{ModelRequest, RunEnd};
-use fairway_registry::{Author, Digest, Registration};
+use fairway_registry::{Digest, Registration};
 use fairway_wire::{Profile, Target};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
@@ -37,7 +37,21 @@ pub(super) struct Seen {
     pub(super) ended: Vec<(TrainingRun, RunEnd)>,
     /// The Job of the active run.
     pub(super) job: Option<Arc<Job>>,
+    /// How far its trainer is.
+    pub(super) progress: Option<Beat>,
 }
+
+/// A line of a trainer's progress, as it leaves it beside its checkpoints.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Beat {
+    pub(super) step: String,
+    pub(super) percent: Option<u64>,
+    pub(super) seconds_left: Option<u64>,
+}
+
+/// Name of the checkpoint that holds a [`Beat`].
+const PROGRESS: &str = "progress.json";
 
 impl Opened {
     pub(super) async fn observe(&self, context: &Context, subject: &Subject) -> Result<Seen> {
@@ -51,10 +65,13 @@ impl Opened {
             .filter(|run| run.metadata.deletion_timestamp.is_none())
             .collect();
         let active = self.kept.status.run.as_ref().map(|run| run.name.as_str());
-        let mut seen = Seen { runs: Vec::new(), requests: Vec::new(), ended: Vec::new(), job: None };
+        let mut seen = Seen { runs: Vec::new(), requests: Vec::new(), ended: Vec::new(), job: None, progress: None };
         for run in runs {
             let name = run.name_any();
             if Some(name.as_str()) == active {
+                if run.spec.cancel {
+                    seen.requests.push(ModelRequest::Cancel { name });
+                }
                 seen.runs.push(run);
                 continue;
             }
@@ -72,8 +89,16 @@ impl Opened {
         if let Some(active) = active {
             let job = build::job_name(active);
             seen.job = context.jobs.get(&ObjectRef::<Job>::new(&job).within(namespace));
+            let is_running = seen.job.as_ref().is_some_and(|job| over(job).is_none());
+            seen.progress = if is_running { self.progress(active).await } else { None };
         }
         Ok(seen)
+    }
+
+    /// How far a trainer is, if it says so. For people: that it cannot be read is no failure.
+    async fn progress(&self, run: &str) -> Option<Beat> {
+        let text = self.log.run(run).ok()?.get_checkpoint(PROGRESS).await.ok()??;
+        serde_json::from_slice(&text).ok()
     }
 
     /// How the active run ended, if it did. What the trainer has left is registered here: trainers cannot.
@@ -160,15 +185,6 @@ impl Opened {
         self.champion = Some(Known { target: target.clone(), profile, trained_through });
         Ok(())
     }
-
-    /// Mirrors what a person said of a version into the registry's log.
-    pub(super) async fn judge(&self, digest: &str, approves: bool, author: Author<'_>) -> Result<()> {
-        let state = self.log.state().await?;
-        let version = state.versions.values().find(|version| version.digest.as_str() == digest);
-        let Some(version) = version else { return Ok(()) };
-        self.log.judge(version.number, &version.digest, approves, author).await.context("mirroring an approval")?;
-        Ok(())
-    }
 }
 
 /// The one number of `bundle.json` that a decision needs.
@@ -186,7 +202,8 @@ struct Over {
 
 fn over(job: &Job) -> Option<Over> {
     let conditions = job.status.as_ref()?.conditions.as_ref()?;
-    let end = conditions.iter().find(|one| one.status == "True" && ["Complete", "Failed"].contains(&one.type_.as_str()))?;
+    let end =
+        conditions.iter().find(|one| one.status == "True" && ["Complete", "Failed"].contains(&one.type_.as_str()))?;
     let parts = [end.reason.as_deref(), end.message.as_deref()];
     let why: Vec<&str> = parts.into_iter().flatten().collect();
     Some(Over { complete: end.type_ == "Complete", why: why.join(": ") })
@@ -195,7 +212,8 @@ fn over(job: &Job) -> Option<Over> {
 /// What the trainer said last, if its pod is still there.
 fn last_words(context: &Context, namespace: &str, job: &str) -> Option<String> {
     let of_job = |pod: &Pod| {
-        pod.namespace().as_deref() == Some(namespace) && pod.labels().get(names::RUN).is_some_and(|run| build::job_name(run) == job)
+        pod.namespace().as_deref() == Some(namespace)
+            && pod.labels().get(names::RUN).is_some_and(|run| build::job_name(run) == job)
     };
     let words = |pod: Arc<Pod>| {
         let statuses = pod.status.as_ref()?.container_statuses.clone()?;

@@ -3,12 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use fairway_api::model::LastRun;
+use fairway_api::run::Progress;
 use fairway_api::{Model, ModelStatus as ApiStatus, TrainingRun, TrainingRunStatus};
 use fairway_core::model::{ModelRequest, RunEnd};
 use fairway_core::{Condition, Reason};
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
-use serde_json::json;
 
 use super::{Decided, ModelLoop, Subject};
 use crate::context::Context;
@@ -35,7 +37,11 @@ impl ModelLoop {
         let after = ApiStatus {
             observed_generation: generation,
             champion: champion.map(|known| known.target.version.to_string()),
+            champion_digest: champion.map(|known| known.target.digest.clone()),
+            challenger: decided.challenger.as_ref().map(|target| target.version.to_string()),
+            challenger_digest: decided.challenger.as_ref().map(|target| target.digest.clone()),
             active_run: status.run.as_ref().map(|run| run.name.clone()),
+            last_run: status.last_run.as_ref().map(|(name, end)| last_run(&before, name, end, now)),
             conditions: report::conditions(&decided.plan.conditions, &before.conditions, generation, now),
             ..ApiStatus::default()
         };
@@ -67,6 +73,20 @@ impl ModelLoop {
     }
 }
 
+/// The last run that ended; when, as far as it was seen to.
+fn last_run(before: &ApiStatus, name: &str, end: &RunEnd, now: Timestamp) -> LastRun {
+    let known = before.last_run.as_ref().filter(|last| last.name == name);
+    let outcome = match end {
+        RunEnd::Registered { .. } => "Complete",
+        RunEnd::Rejected { .. } => "Rejected",
+        RunEnd::DataRefused { code, .. } => code,
+        RunEnd::Failed { .. } => "Failed",
+        RunEnd::Cancelled { .. } => "Cancelled",
+    };
+    let ended = known.map_or_else(|| Some(Time(now)), |last| last.ended.clone());
+    LastRun { name: name.to_owned(), outcome: outcome.to_owned(), ended }
+}
+
 fn was_asked(requests: &[ModelRequest], name: &str) -> bool {
     requests.iter().any(|request| matches!(request, ModelRequest::Start { name: asked, .. } if asked == name))
 }
@@ -84,7 +104,14 @@ async fn tell_end(context: &Context, run: &TrainingRun, end: &RunEnd, now: Times
     let reason = Reason::new(code, message);
     report::event(context, run, &reason).await;
     let told = [Condition { kind: kind.to_owned(), status: true, reason }];
-    write(context, run, &told, version, now).await
+    let before = run.status.clone().unwrap_or_default();
+    let status = TrainingRunStatus {
+        version: version.or_else(|| before.version.clone()),
+        completion_time: before.completion_time.clone().or(Some(Time(now))),
+        progress: None,
+        ..before
+    };
+    write(context, run, &told, status, now).await
 }
 
 async fn tell_active(context: &Context, run: &TrainingRun, decided: &Decided, now: Timestamp) -> Result<()> {
@@ -105,7 +132,28 @@ async fn tell_active(context: &Context, run: &TrainingRun, decided: &Decided, no
     .into_iter()
     .flatten()
     .collect();
-    write(context, run, &told, None, now).await
+    let before = run.status.clone().unwrap_or_default();
+    let job = decided.seen.job.as_ref();
+    let state = job.and_then(|job| job.status.as_ref());
+    let status = TrainingRunStatus {
+        start_time: state.and_then(|state| state.start_time.clone()).or_else(|| before.start_time.clone()),
+        progress: decided.seen.progress.as_ref().map(progress),
+        job: job.map(|job| job.name_any()),
+        logs: job.map(|job| format!("kubectl logs -n {} job/{}", job.namespace().unwrap_or_default(), job.name_any())),
+        attempts: state
+            .map(|state| state.failed.unwrap_or(0) + state.active.unwrap_or(0) + state.succeeded.unwrap_or(0)),
+        ..before
+    };
+    write(context, run, &told, status, now).await
+}
+
+fn progress(beat: &super::observe::Beat) -> Progress {
+    let left = beat.seconds_left.map(|seconds| fairway_core::plan::spell(Duration::from_secs(seconds)));
+    Progress {
+        percent: beat.percent.and_then(|it| i32::try_from(it).ok()),
+        step: Some(beat.step.clone()),
+        time_left: left,
+    }
 }
 
 /// Asked for, and held back: the record says by what, and it is over. Another attempt has another name.
@@ -114,23 +162,21 @@ async fn tell_suppressed(context: &Context, run: &TrainingRun, reasons: &[Reason
     let reason = why.unwrap_or_else(|| Reason::new("Suppressed", "it was not started"));
     report::event(context, run, &reason).await;
     let told = [Condition { kind: "Suppressed".to_owned(), status: true, reason }];
-    write(context, run, &told, None, now).await
+    let status = TrainingRunStatus { completion_time: Some(Time(now)), ..run.status.clone().unwrap_or_default() };
+    write(context, run, &told, status, now).await
 }
 
 async fn write(
     context: &Context,
     run: &TrainingRun,
     told: &[Condition],
-    version: Option<String>,
+    status: TrainingRunStatus,
     now: Timestamp,
 ) -> Result<()> {
     let before = run.status.clone().unwrap_or_default();
-    let after = TrainingRunStatus {
-        observed_generation: run.metadata.generation,
-        version: version.or_else(|| before.version.clone()),
-        conditions: report::conditions(told, &before.conditions, run.metadata.generation, now),
-        ..TrainingRunStatus::default()
-    };
+    let generation = run.metadata.generation;
+    let conditions = report::conditions(told, &before.conditions, generation, now);
+    let after = TrainingRunStatus { observed_generation: generation, conditions, ..status };
     let (before, after) = (serde_json::to_value(&run.status)?, serde_json::to_value(&after)?);
     report::status(context, run, &before, &after, false).await?;
     Ok(())
@@ -138,21 +184,15 @@ async fn write(
 
 /// Says in the model's status why it cannot be looked at.
 pub(super) async fn failure(context: &Context, model: &Model, error: &anyhow::Error) {
-    let before = model.status.clone().unwrap_or_default();
     let reason = Reason::new("Unreachable", format!("{error:#}"));
-    let mut conditions = before.conditions.clone();
-    conditions.retain(|one| one.type_ != "Degraded");
-    let (generation, now) = (model.metadata.generation, Timestamp::now());
-    conditions.push(report::condition("Degraded", "True", &reason, &before.conditions, generation, now));
-    conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
-    let after = json!({"conditions": conditions});
+    let told = Condition { kind: "Degraded".to_owned(), status: true, reason };
+    let mut status = model.status.clone().unwrap_or_default();
+    status.conditions = report::with(&status.conditions, &told, model.metadata.generation, Timestamp::now());
     let written = async {
-        let mut status = serde_json::to_value(&before)?;
-        crate::pod::merge(&mut status["conditions"], serde_json::Value::Null);
-        status["conditions"] = after["conditions"].clone();
-        report::status(context, model, &serde_json::to_value(&model.status)?, &status, false).await
+        let (before, after) = (serde_json::to_value(&model.status)?, serde_json::to_value(&status)?);
+        report::status(context, model, &before, &after, false).await
     };
     if let Err(error) = written.await {
-        tracing::debug!("cannot tell a failure: {error:#}");
+        tracing::debug!(model = model.name_any(), "cannot tell a failure: {error:#}");
     }
 }

@@ -18,6 +18,9 @@ pub struct ModelPolicy {
     pub run: RunPolicy,
     /// Effect floor of the population stability index.
     pub drift_psi: f64,
+    /// Requests are assessed for drift over windows at least so long.
+    #[serde(default = "day")]
+    pub drift_window: Duration,
     /// What to do when the champion earns less than popularity.
     pub degradation: Degradation,
     /// Length of a degradation period: the reward's horizon, at least a week.
@@ -53,6 +56,11 @@ pub struct ModelPolicy {
     pub half_open_after: Option<Duration>,
     /// A run that takes longer has failed.
     pub run_deadline: Duration,
+}
+
+/// A day: shorter windows would take the hours of the day for drift.
+fn day() -> Duration {
+    Duration::from_secs(86_400)
 }
 
 /// How a run trains.

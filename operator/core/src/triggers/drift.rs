@@ -2,7 +2,6 @@
 //! Faults in the data look like drift and come first ([`super::QualityMonitor`]): a window with one never counts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use fairway_stats::drift::{DriftReport, DriftRule, FeatureCounts, assess};
 use fairway_stats::{Histogram, Persistence};
@@ -15,10 +14,8 @@ use crate::Reason;
 use crate::plan::elapsed;
 use crate::policy::ModelPolicy;
 
-/// Shortest drift window: a day, so that the hours of the day do not look like drift.
-const DRIFT_WINDOW: Duration = Duration::from_secs(86_400);
-/// Longest wait for the rarer features to have enough observations.
-const DRIFT_WINDOW_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// Longest wait for the rarer features to have enough observations, in drift windows.
+const WINDOWS_MAX: u32 = 7;
 
 /// What the drift monitor has gathered since the last assessment, and how the last ones went.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,19 +64,19 @@ impl DriftMonitor {
         }
     }
 
-    /// Assesses when the window is complete: a day at least, and enough of everything or a week. Faults in its data go
+    /// Assesses when the window is complete: its length at least, and enough of everything or seven times that. Faults in its data go
     /// to `quality`, and then the window says nothing about drift.
     pub fn assess(&mut self, policy: &ModelPolicy, profile: &Profile, quality: &mut QualityMonitor, now: Timestamp) {
         let rule = DriftRule { effect: policy.drift_psi, ..DriftRule::default() };
         let span = elapsed(self.since, now);
-        if span < DRIFT_WINDOW {
+        if span < policy.drift_window {
             return;
         }
         let counts = self.counts(profile);
         let totals: Vec<u64> = counts.iter().map(|feature| feature.current.iter().sum()).collect();
         let all = totals.iter().all(|n| *n >= rule.minimum);
         let any = totals.iter().any(|n| *n >= rule.minimum);
-        if counts.is_empty() || !(all || any && span >= DRIFT_WINDOW_MAX) {
+        if counts.is_empty() || !(all || any && span >= policy.drift_window * WINDOWS_MAX) {
             return;
         }
         let report = assess(&rule, &counts);

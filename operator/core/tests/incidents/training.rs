@@ -18,6 +18,7 @@ fn policy() -> ModelPolicy {
         admission: AdmissionPolicy::default(),
         run: RunPolicy::default(),
         drift_psi: 0.25,
+        drift_window: Duration::from_secs(86_400),
         degradation: Degradation::Retrain,
         period: 7 * DAY,
         schedule: None,

@@ -20,6 +20,7 @@ pub(crate) fn policy() -> ModelPolicy {
         admission: AdmissionPolicy::default(),
         run: RunPolicy::default(),
         drift_psi: 0.25,
+        drift_window: Duration::from_secs(86_400),
         degradation: Degradation::ServeBaselineAndRetrain,
         period: 7 * DAY,
         schedule: None,
