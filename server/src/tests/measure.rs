@@ -9,7 +9,7 @@ use crate::Remote;
 
 const ITEMS: usize = 2_000;
 const USERS: usize = 1_000;
-const EACH: usize = 4_000;
+const REQUESTS: usize = 8_000;
 
 fn loaded(model: Arc<dyn ModelServer>) -> Arc<Router> {
     let (router, clock) = bare(config());
@@ -30,8 +30,8 @@ async fn ask(router: &Arc<Router>, askers: usize) -> (f64, u128, u128) {
         .map(|asker| {
             let router = Arc::clone(router);
             tokio::spawn(async move {
-                let mut took: Vec<Duration> = Vec::with_capacity(EACH);
-                for i in 0..EACH {
+                let mut took: Vec<Duration> = Vec::new();
+                for i in 0..REQUESTS / askers {
                     let started = Instant::now();
                     let answer = router.recommend(asking(&format!("u{}", (asker * 97 + i) % USERS), 20)).await.unwrap();
                     took.push(started.elapsed());
