@@ -1,7 +1,7 @@
 //! The objects that a run consists of, as they are applied. Pure.
 
 use anyhow::Result;
-use fairway_api::model::{FailureAction, Failures};
+use fairway_api::model::{ContainerTrainer, FailureAction, Failures};
 use fairway_core::model::ActiveRun;
 use kube::Resource;
 use serde_json::{Value, json};
@@ -14,6 +14,10 @@ use crate::settings::Settings;
 
 /// A Job and its pods stay so long after they ended, for their logs.
 const KEPT_SECONDS: u32 = 86_400;
+/// The folder between the parts of a run that somebody else's container trains.
+const WORK: &str = "/var/lib/fairway/work";
+/// The container whose end is the Job's.
+const TRAINER: &str = "trainer";
 /// Exit codes by which a trainer says that another try would end the same way: invalid input, rejected by a gate.
 const FOR_GOOD: [i32; 2] = [2, 3];
 
@@ -52,24 +56,16 @@ fn reason(code: &str) -> &str {
 pub(super) fn job(subject: &Subject, settings: &Settings, run: &ActiveRun) -> Result<Value> {
     let model = &subject.model;
     let trainer = &model.spec.trainer;
-    let args: Vec<String> = [
-        "train".to_owned(),
-        format!("--registry={}", url_of(model, settings.registry.as_deref())?),
-        format!("--namespace={}", subject.key.0),
-        format!("--model={}", subject.key.1),
-        format!("--run={}", run.name),
-        format!("--work={SCRATCH}"),
-    ]
-    .into();
-    let container = pod::container(
-        "trainer",
-        &settings.image,
-        &args,
-        model,
-        json!({"resources": pod::resources(trainer.resources.as_ref(), "100m", "256Mi")}),
-    );
     let labels = json!({MANAGED_BY: ACTOR, MODEL: subject.key.1, RUN: label(&run.name), ROLE: "trainer"});
-    let mut pod = pod::spec(vec![container], json!({"restartPolicy": "Never", "terminationGracePeriodSeconds": 60}));
+    let mut pod = pod::spec(
+        vec![container(subject, settings, run)?],
+        json!({"restartPolicy": "Never", "terminationGracePeriodSeconds": 60}),
+    );
+    if let Some(theirs) = &trainer.container {
+        // One after the other: what is trained on, their container, what comes of it.
+        let inits = vec![ours(subject, settings, run, "prepare", &["train", "prepare", WORK])?, their(subject, theirs, run)];
+        pod::merge(&mut pod, json!({"initContainers": inits}));
+    }
     if let Some(account) = &model.spec.service_account_name {
         pod::merge(&mut pod, json!({"serviceAccountName": account, "automountServiceAccountToken": true}));
     }
@@ -101,6 +97,44 @@ pub(super) fn job(subject: &Subject, settings: &Settings, run: &ActiveRun) -> Re
         );
     }
     Ok(job)
+}
+
+/// What trains; or, where somebody else's container does, what checks and uploads its bundle.
+fn container(subject: &Subject, settings: &Settings, run: &ActiveRun) -> Result<Value> {
+    match &subject.model.spec.trainer.container {
+        None => ours(subject, settings, run, TRAINER, &["train"]),
+        Some(_) => ours(subject, settings, run, TRAINER, &["train", "publish", WORK]),
+    }
+}
+
+fn ours(subject: &Subject, settings: &Settings, run: &ActiveRun, name: &str, verb: &[&str]) -> Result<Value> {
+    let model = &subject.model;
+    let flags = [
+        format!("--registry={}", url_of(model, settings.registry.as_deref())?),
+        format!("--namespace={}", subject.key.0),
+        format!("--model={}", subject.key.1),
+        format!("--run={}", run.name),
+        format!("--work={SCRATCH}/ours"),
+    ];
+    let args: Vec<String> = verb.iter().map(|&it| it.to_owned()).chain(flags).collect();
+    let resources = pod::resources(model.spec.trainer.resources.as_ref(), "100m", "256Mi");
+    Ok(pod::container(name, &settings.image, &args, model, json!({"resources": resources})))
+}
+
+/// Somebody else's trainer: it reads and writes one folder, and needs to know nothing of registries.
+fn their(subject: &Subject, theirs: &ContainerTrainer, run: &ActiveRun) -> Value {
+    let model = &subject.model;
+    let mut env = vec![
+        json!({"name": "FAIRWAY_DIR", "value": WORK}),
+        json!({"name": "FAIRWAY_MODEL", "value": subject.key.1}),
+        json!({"name": "FAIRWAY_RUN", "value": run.name}),
+    ];
+    env.extend(pod::env(&theirs.env));
+    let more = json!({
+        "env": env,
+        "resources": pod::resources(model.spec.trainer.resources.as_ref(), "100m", "256Mi"),
+    });
+    pod::container("train", &theirs.image, &theirs.args, model, more)
 }
 
 /// The manifest's rules by exit code, then ours. Reasons are told apart by Kubernetes only as disruptions.
