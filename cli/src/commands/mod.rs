@@ -7,7 +7,9 @@ mod operator;
 pub mod registry;
 mod replay;
 mod rollout;
+mod router;
 mod run;
+mod serve;
 mod state;
 mod status;
 mod story;
@@ -34,6 +36,8 @@ pub async fn run(arguments: Arguments) -> Result<Code> {
         Command::Operator(operator) => operator::run(operator).await,
         Command::Story(story) => story::run(story).await,
         Command::Run(run) => run::run(run).await,
+        Command::Serve(serve) => serve::run(serve).await,
+        Command::Router(router) => router::run(router).await,
         Command::Train(train) => train::run(train).await,
         Command::Replay(replay) => replay::run(replay).await,
         Command::Backtest(backtest) => backtest::run(*backtest).await,
