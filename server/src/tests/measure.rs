@@ -9,7 +9,7 @@ use crate::Remote;
 
 const ITEMS: usize = 2_000;
 const USERS: usize = 1_000;
-const REQUESTS: usize = 8_000;
+const REQUESTS: usize = 4_000;
 
 fn loaded(model: Arc<dyn ModelServer>) -> Arc<Router> {
     let (router, clock) = bare(config());
