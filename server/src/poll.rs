@@ -18,7 +18,9 @@ impl Router {
         self.mature(now_ms);
         self.renew(&poll);
         let limit = poll.limit.min(WINDOWS) as usize;
-        let windows = self.windows.hand_out(now_ms, poll.after, limit, &self.window_names());
+        // A router that was just started counts anew: what is safe of the one before says nothing of it.
+        let after = poll.after.filter(|_| poll.replica == self.config.replica);
+        let windows = self.windows.hand_out(now_ms, after, limit, &self.window_names());
         let plan = self.plan.load();
         Polled {
             replica: self.config.replica.clone(),

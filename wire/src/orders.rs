@@ -80,9 +80,11 @@ pub struct ServedAt {
 }
 
 /// What the operator asks a router, every few seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Poll {
+    /// The incarnation whose windows `after` speaks of; another one forgets none.
+    pub replica: String,
     /// Number of the last window that is safe in the bucket: the router forgets it and those before it. None at first.
     pub after: Option<u64>,
     /// The generation that the lease is for; another one in force does not take it.

@@ -53,8 +53,12 @@ pub struct Serve {
 #[derive(Debug, Args)]
 pub struct Router {
     /// The orders: JSON {"route", "versions", "settings"}, replaced as a whole by whoever gives them
-    #[arg(long, value_name = "FILE")]
-    pub orders_file: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "orders_configmap")]
+    pub orders_file: Option<PathBuf>,
+    /// The ConfigMap that holds the orders under orders.json, followed through the API server; with that gone the last ones
+    /// stay
+    #[arg(long, value_name = "NAME", conflicts_with = "orders_file")]
+    pub orders_configmap: Option<String>,
     /// The model's name at the model servers
     #[arg(long)]
     pub model: String,
@@ -76,7 +80,7 @@ pub struct Router {
     /// Keep decisions and users' histories in this registry
     #[arg(long, value_name = "URL", requires = "endpoint")]
     pub registry: Option<String>,
-    /// Namespace of the endpoint, for --registry
+    /// Namespace of the endpoint, for --registry and --orders-configmap
     #[arg(long, default_value = "default")]
     pub namespace: String,
     /// The endpoint, for --registry

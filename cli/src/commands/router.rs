@@ -9,7 +9,7 @@ use fairway_registry::{Access, Registry};
 use fairway_server::{
     AdminToken, ConnectConfig, Pseudonyms, Router as DataPlane, RouterConfig, follow, router_admin_routes,
 };
-use fairway_wire::RouterSettings;
+use fairway_wire::{Orders, RouterSettings};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,8 @@ use crate::exit::{Code, Invalid};
 use crate::plane::{Bucket, Keeper, OrdersFile};
 use crate::runtime::Clock;
 
+/// Wait after the API server could not be found.
+const CONNECT_AGAIN: Duration = Duration::from_secs(2);
 /// Longest name of a replica, without its moment.
 const REPLICA_MAX: usize = 100;
 
@@ -32,9 +34,14 @@ pub async fn run(router: Router) -> Result<Code> {
     let (pseudonyms, token) = (pseudonyms(&router.users_key)?, token(router.admin_token_file.as_deref())?);
     let bucket = bucket(&router).await?;
     let listeners = (bind(router.listen, "--listen").await?, bind(router.admin, "--admin").await?);
-    let mut file = OrdersFile::new(router.orders_file.clone());
+    let (sender, mut receiver) = watch::channel(Orders::default());
+    let watching = tokio::spawn(watched(&router, sender));
+    // For ever: a router without orders has nothing to answer with.
     let orders = tokio::select! {
-        orders = file.first() => orders,
+        first = receiver.changed() => {
+            first.context("there is nobody who gives orders")?;
+            receiver.borrow_and_update().clone()
+        }
         () = signals.stop() => return Ok(Code::Stopped),
     };
     let clock = Clock::real();
@@ -43,18 +50,35 @@ pub async fn run(router: Router) -> Result<Code> {
     if let Some(bucket) = &bucket {
         bucket.restore(&plane).await;
     }
-    let (sender, receiver) = watch::channel(orders);
+    receiver.mark_changed();
     let stop = CancellationToken::new();
-    let watching = tokio::spawn(file.watch(sender));
     let following = tokio::spawn(follow(plane.clone(), receiver, ConnectConfig::new(&router.model), stop.clone()));
     let keeping = bucket.map(|bucket| tokio::spawn(Keeper::new(bucket, plane.clone(), clock).keep(stop.clone())));
     let served = serve(&mut signals, listeners, plane, token, &stop).await;
     following.await?;
-    watching.await?;
+    watching.abort();
     if let Some(keeping) = keeping {
         keeping.await?;
     }
     served.map(|()| Code::Done)
+}
+
+/// Orders from where they come, until nobody listens.
+fn watched(router: &Router, sender: watch::Sender<Orders>) -> impl Future<Output = ()> + Send + use<> {
+    let (file, map, namespace) = (router.orders_file.clone(), router.orders_configmap.clone(), router.namespace.clone());
+    async move {
+        match (file, map) {
+            (Some(path), _) => OrdersFile::new(path).watch(sender).await,
+            (None, Some(map)) => loop {
+                match fairway_controller::follow_orders(&namespace, &map, &sender).await {
+                    Ok(()) => return,
+                    Err(error) => eprintln!("no orders: {error:#}"),
+                }
+                tokio::time::sleep(CONNECT_AGAIN).await;
+            },
+            (None, None) => {}
+        }
+    }
 }
 
 async fn serve(

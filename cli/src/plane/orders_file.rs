@@ -10,8 +10,6 @@ use fairway_wire::Orders;
 use tokio::sync::watch;
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// While there are no orders at all, this is said so often.
-const SAY_EVERY: u32 = 40;
 /// Longest file; a ConfigMap holds a megabyte.
 const BYTES_MAX: u64 = 4 << 20;
 
@@ -20,53 +18,41 @@ pub struct OrdersFile {
     path: PathBuf,
     /// What was read last: the same text is not parsed again, and the same fault not told again.
     text: Vec<u8>,
+    is_first: bool,
 }
 
 impl OrdersFile {
     /// Nothing is read yet.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, text: Vec::new() }
+        Self { path, text: Vec::new(), is_first: true }
     }
 
-    /// Waits for the first good orders, for ever: a router without any has nothing to answer with.
-    pub async fn first(&mut self) -> Orders {
-        let mut looks = 0_u32;
-        loop {
-            match self.look() {
-                Ok(Some(orders)) => return orders,
-                Ok(None) => {}
-                Err(error) if looks.is_multiple_of(SAY_EVERY) => eprintln!("no orders yet: {error:#}"),
-                Err(_) => {}
-            }
-            looks = looks.wrapping_add(1);
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
-
-    /// Hands on what changes, until nobody listens.
+    /// Hands on the first good orders and what changes, until nobody listens.
     pub async fn watch(mut self, orders: watch::Sender<Orders>) {
-        let settings = orders.borrow().settings;
+        let mut settings = None;
         let mut told = String::new();
         while !orders.is_closed() {
             match self.look() {
                 Ok(Some(new)) => {
                     told.clear();
-                    if new.settings != settings {
+                    if *settings.get_or_insert(new.settings) != new.settings {
                         tracing::error!(
                             "other settings in the orders: restart the router; it goes on with the old ones"
                         );
                     }
                     orders.send_if_modified(|old| {
-                        let is_new = *old != new;
+                        let is_new = *old != new || self.is_first;
                         *old = new;
                         is_new
                     });
+                    self.is_first = false;
                 }
                 Ok(None) => {}
                 Err(error) => {
                     let error = format!("{error:#}");
                     if error != told {
-                        tracing::warn!("the last orders stay in force: {error}");
+                        let stays = if self.is_first { "no orders yet" } else { "the last orders stay in force" };
+                        tracing::warn!("{stays}: {error}");
                         told = error;
                     }
                 }
@@ -118,13 +104,12 @@ mod tests {
         };
         let mut file = OrdersFile::new(path.clone());
         assert!(file.look().is_err(), "there is none yet");
-        let first = tokio::spawn(async move { (file.first().await, file) });
-        write(&serde_json::to_string(&orders(&["http://a"])).unwrap());
-        let (found, file) = first.await.unwrap();
-        assert_eq!(found, orders(&["http://a"]));
-
-        let (sender, mut receiver) = watch::channel(found);
+        let (sender, mut receiver) = watch::channel(Orders::default());
         let watching = tokio::spawn(file.watch(sender));
+        write(&serde_json::to_string(&orders(&["http://a"])).unwrap());
+        receiver.changed().await.unwrap();
+        assert_eq!(*receiver.borrow_and_update(), orders(&["http://a"]));
+
         for bad in ["", "{\"versions\": [", "{\"route\": null, \"versions\": [], \"settings\": {\"rewardCap\": 0}}"] {
             write(bad);
             tokio::time::sleep(LOOK_EVERY * 2).await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use fairway_api::{Model, ModelApproval, ModelEndpoint, TrainingRun};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use kube::Client;
@@ -37,6 +38,7 @@ pub(crate) struct Context {
     pub(crate) config_maps: Store<ConfigMap>,
     pub(crate) pods: Store<Pod>,
     pub(crate) jobs: Store<Job>,
+    pub(crate) autoscalers: Store<HorizontalPodAutoscaler>,
     pub(crate) wake_models: Wake<Guarded<Model>>,
     pub(crate) wake_endpoints: Wake<Guarded<ModelEndpoint>>,
     pub(crate) board: Board,

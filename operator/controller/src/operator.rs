@@ -8,6 +8,7 @@ use fairway_api::{Model, ModelApproval, ModelEndpoint, TrainingRun};
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use kube::runtime::controller::{self, Action, Controller};
@@ -218,6 +219,14 @@ fn observe(
         of_endpoint(),
         move |it| endpoint_of(it.meta()).into_iter().collect(),
     );
+    let autoscalers = watch::<HorizontalPodAutoscaler, _>(
+        api(&client, watched.as_deref()),
+        Some(&ours),
+        pulse,
+        |_| {},
+        of_endpoint(),
+        move |it| endpoint_of(it.meta()).into_iter().collect(),
+    );
     let pods = watch::<Pod, _>(
         api(&client, watched.as_deref()),
         Some(&ours),
@@ -249,6 +258,7 @@ fn observe(
         config_maps,
         pods,
         jobs,
+        autoscalers,
         wake_models,
         wake_endpoints,
         board: Board::default(),
@@ -284,6 +294,7 @@ async fn synced(context: &Context) -> Result<()> {
             context.config_maps.wait_until_ready(),
             context.pods.wait_until_ready(),
             context.jobs.wait_until_ready(),
+            context.autoscalers.wait_until_ready(),
         )
     };
     tokio::time::timeout(SYNCS_WITHIN, all)

@@ -19,7 +19,7 @@ const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// The process is not in a cluster, and no kubeconfig says where one is.
-pub async fn follow_orders(namespace: &str, name: &str, orders: watch::Sender<Orders>) -> Result<()> {
+pub async fn follow_orders(namespace: &str, name: &str, orders: &watch::Sender<Orders>) -> Result<()> {
     let client = tokio::time::timeout(CONNECTS_WITHIN, Client::try_default()).await.context("connecting")??;
     let api: Api<ConfigMap> = Api::namespaced(client, namespace);
     let config = watcher::Config::default().fields(&format!("metadata.name={name}")).timeout(RENEWED);
@@ -35,8 +35,11 @@ pub async fn follow_orders(namespace: &str, name: &str, orders: watch::Sender<Or
         let text = map.data.as_ref().and_then(|data| data.get(ORDERS_KEY));
         match text.map(|text| serde_json::from_str(text)) {
             Some(Ok(read)) => {
-                if orders.send(read).is_err() {
-                    return Ok(());
+                let read: Orders = read;
+                match read.settings.fault() {
+                    Some(fault) => tracing::error!("the orders in {namespace}/{name} cannot be used: {fault}"),
+                    None if orders.send(read).is_err() => return Ok(()),
+                    None => {}
                 }
             }
             Some(Err(error)) => tracing::error!("the orders in {namespace}/{name} cannot be read: {error}"),

@@ -109,6 +109,7 @@ impl Routers {
             let (Some(uid), Some(address)) = (pod.uid(), address(pod)) else { continue };
             let router = self.0.entry(uid.clone()).or_insert_with(Router::new);
             let poll = Poll {
+                replica: router.replica.clone(),
                 after: router.safe,
                 generation: route.map_or(0, |route| route.generation),
                 lease_until: route.and_then(|route| route.lease_until),

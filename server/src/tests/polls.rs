@@ -15,7 +15,7 @@ use crate::{AdminToken, ConnectConfig, follow, router_admin_routes, serve_admin}
 const TOKEN: &str = "a token of enough length";
 
 fn poll(after: Option<u64>, limit: u32) -> Poll {
-    Poll { after, limit, ..Poll::default() }
+    Poll { replica: "router".to_owned(), after, limit, ..Poll::default() }
 }
 
 fn seqs(polled: &Polled) -> Vec<u64> {

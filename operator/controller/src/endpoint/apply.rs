@@ -5,14 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail};
 use fairway_core::endpoint::EndpointEffect;
+use fairway_core::scaling::Scaler;
 use fairway_registry::Error as RegistryError;
 use fairway_wire::{Orders, Route, Target};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::api::PostParams;
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
@@ -39,6 +43,10 @@ impl EndpointLoop {
             let now = wanted.map(|wanted| wanted.max(existing.unwrap_or(0)));
             ensure::<Deployment>(context, &context.deployments, &builder.servers(target, now)?).await?;
             ensure::<Service>(context, &context.services, &builder.servers_service(target)).await?;
+            let floor = decided.plan.status.scalers.get(&target.digest).map_or(0, Scaler::replicas);
+            if let Some(autoscaler) = builder.autoscaler(target, floor) {
+                ensure::<HorizontalPodAutoscaler>(context, &context.autoscalers, &autoscaler).await?;
+            }
         }
         self.order(context, &builder, decided, &versions).await?;
         ensure::<Deployment>(context, &context.deployments, &builder.routers()?).await?;
@@ -57,8 +65,12 @@ impl EndpointLoop {
     /// What does not depend on any decision: made at the first look, and when the manifest changes it.
     async fn furnish(&mut self, context: &Context, builder: &Builder<'_>) -> Result<()> {
         ensure::<Service>(context, &context.services, &builder.service()).await?;
+        if let Some(signers) = builder.signers()? {
+            ensure::<ConfigMap>(context, &context.config_maps, &signers).await?;
+        }
         let ([account, role, binding], budget) = (builder.account(), builder.budget());
-        let looks = format!("{account}{role}{binding}{budget}");
+        let (policies, route) = (builder.network_policies(), builder.http_route());
+        let looks = format!("{account}{role}{binding}{budget}{policies:?}{route:?}");
         if self.furnished.as_ref() == Some(&looks) {
             return Ok(());
         }
@@ -67,6 +79,12 @@ impl EndpointLoop {
         apply::<Role>(context, &role).await?;
         apply::<RoleBinding>(context, &binding).await?;
         apply::<PodDisruptionBudget>(context, &budget).await?;
+        for policy in &policies {
+            apply::<NetworkPolicy>(context, policy).await?;
+        }
+        if let Some(route) = &route {
+            apply_route(context, route).await?;
+        }
         self.furnished = Some(looks);
         Ok(())
     }
@@ -110,7 +128,7 @@ impl EndpointLoop {
             ..route
         });
         let served = versions.values().map(|target| builder.served_at(target)).collect();
-        let orders = Orders { route, versions: served };
+        let orders = Orders { route, versions: served, settings: builder.router_settings()? };
         if given.as_ref() == Some(&orders) {
             return Ok(());
         }
@@ -138,9 +156,27 @@ impl EndpointLoop {
             if let Some(service) = context.services.get(&ObjectRef::<Service>::new(&name).within(&subject.key.0)) {
                 delete(context, service.as_ref()).await?;
             }
+            let autoscaler = ObjectRef::<HorizontalPodAutoscaler>::new(&name).within(&subject.key.0);
+            if let Some(autoscaler) = context.autoscalers.get(&autoscaler) {
+                delete(context, autoscaler.as_ref()).await?;
+            }
         }
         Ok(())
     }
+}
+
+/// HTTPRoutes are no kind of every cluster: where the manifest asks for one and there are none, that is said.
+async fn apply_route(context: &Context, route: &serde_json::Value) -> Result<()> {
+    let kind = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute");
+    let text = |field: &str| route["metadata"][field].as_str().unwrap_or_default();
+    let (namespace, name) = (text("namespace"), text("name"));
+    let resource = ApiResource::from_gvk(&kind);
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &resource);
+    context.metrics.write("HTTPRoute");
+    let params = PatchParams::apply(ACTOR).force();
+    let applied = api.patch(name, &params, &Patch::Apply(route));
+    call(|| format!("applying the HTTPRoute {namespace}/{name} (is the Gateway API installed?)"), applied).await?;
+    Ok(())
 }
 
 /// The versions that must have servers after this plan: those that it asks for, and those that are there and that it does not

@@ -1,7 +1,7 @@
 //! The objects that an endpoint consists of, as they are applied. Pure: from manifests and decisions, nothing else.
 
 use anyhow::{Context as _, Result};
-use fairway_wire::{ORDERS_KEY, Orders, ServedAt, Target};
+use fairway_wire::{ORDERS_KEY, Orders, RouterSettings, ServedAt, Target};
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
@@ -15,6 +15,8 @@ use crate::settings::Settings;
 const DRAIN_SECONDS: u32 = 5;
 /// A server has so long to fetch its version and to reproduce its golden answers.
 const STARTS_WITHIN_SECONDS: u32 = 600;
+/// Where the public keys are mounted of which one must have signed a version.
+const SIGNERS: &str = "/etc/fairway/signers";
 /// Where the routers' secrets are mounted.
 const KEYS: &str = "/etc/fairway/keys";
 
@@ -25,11 +27,11 @@ pub(super) struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         &self.subject.key.1
     }
 
-    fn object(&self, api: &str, kind: &str, name: &str, role: &str, more: Value) -> Value {
+    pub(super) fn object(&self, api: &str, kind: &str, name: &str, role: &str, more: Value) -> Value {
         let mut object = json!({
             "apiVersion": api,
             "kind": kind,
@@ -58,7 +60,8 @@ impl Builder<'_> {
             format!("--listen=0.0.0.0:{PORT}"),
             format!("--cache={SCRATCH}"),
         ];
-        args.extend(model.spec.signing.iter().flat_map(|it| &it.public_keys).map(|key| format!("--signer-pem={key}")));
+        let signers = model.spec.signing.as_ref().map_or(0, |signing| signing.public_keys.len());
+        args.extend((0..signers).map(|n| format!("--signer={SIGNERS}/{n}.pem")));
         let probe = |path: &str, period: u32, failures: u32| {
             json!({"httpGet": {"path": path, "port": "http"}, "periodSeconds": period, "failureThreshold": failures,
                    "timeoutSeconds": 2})
@@ -86,6 +89,12 @@ impl Builder<'_> {
         );
         if let Some(account) = &model.spec.service_account_name {
             pod::merge(&mut pod, json!({"serviceAccountName": account, "automountServiceAccountToken": true}));
+        }
+        if signers > 0 {
+            let map = json!({"name": names::child(self.name(), "signers")});
+            pod::merge(&mut pod, json!({"volumes": [{"name": "signers", "configMap": map}]}));
+            let mount = json!([{"name": "signers", "mountPath": SIGNERS, "readOnly": true}]);
+            pod::merge(&mut pod["containers"][0]["volumeMounts"], mount);
         }
         let mut deployment = self.object(
             "apps/v1",
@@ -125,6 +134,26 @@ impl Builder<'_> {
         Ok(self.object("v1", "ConfigMap", &names::of_orders(self.name()), "router", data))
     }
 
+    /// The public keys of which one must have signed a version; none where no signature is asked for.
+    pub(super) fn signers(&self) -> Result<Option<Value>> {
+        let Some(signing) = &self.subject.model()?.spec.signing else { return Ok(None) };
+        let keys = signing.public_keys.iter().enumerate().map(|(n, key)| (format!("{n}.pem"), key));
+        let data = json!({"data": keys.collect::<std::collections::BTreeMap<_, _>>()});
+        Ok(Some(self.object("v1", "ConfigMap", &names::child(self.name(), "signers"), "server", data)))
+    }
+
+    /// What routers count and keep.
+    pub(super) fn router_settings(&self) -> Result<RouterSettings> {
+        let reward = &self.subject.model()?.spec.reward;
+        Ok(RouterSettings {
+            reward_event: reward.event.into(),
+            reward_within_ms: u64::try_from(reward.within.std().as_millis()).unwrap_or(u64::MAX),
+            reward_cap: reward.cap.get(),
+            decision_sample: self.subject.endpoint.spec.decision_log.sample.fraction(),
+            ..RouterSettings::default()
+        })
+    }
+
     /// A version as routers reach it.
     pub(super) fn served_at(&self, target: &Target) -> ServedAt {
         let name = names::of_version(self.name(), &target.digest);
@@ -138,6 +167,7 @@ impl Builder<'_> {
         let spec = &self.subject.endpoint.spec;
         let args: Vec<String> = [
             "router".to_owned(),
+            format!("--namespace={}", self.subject.key.0),
             format!("--endpoint={}", self.name()),
             format!("--model={}", spec.model),
             format!("--orders-configmap={}", names::of_orders(self.name())),
@@ -162,6 +192,8 @@ impl Builder<'_> {
         let mut labels = serde_json::to_value(names::labels(self.name(), "router"))?;
         pod::merge(&mut labels, selector.clone());
         let more = &spec.router.pod_template;
+        // What they have counted rests on their settings: with others they are started again.
+        let settings = json!({"fairway.dev/settings": serde_json::to_string(&self.router_settings()?)?});
         let pod = pod::spec(
             vec![container],
             json!({
@@ -182,7 +214,7 @@ impl Builder<'_> {
                 "selector": {"matchLabels": selector},
                 "revisionHistoryLimit": 1,
                 "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-                "template": pod::template(&labels, &json!({}), pod, more),
+                "template": pod::template(&labels, &settings, pod, more),
             }}),
         ))
     }

@@ -1,7 +1,9 @@
 //! The loop of one ModelEndpoint: observe → decide → store → build and apply → report.
 
 mod apply;
+mod autoscaler;
 mod build;
+mod network;
 mod observe;
 mod report;
 mod requests;
