@@ -65,7 +65,8 @@ pub async fn run(router: Router) -> Result<Code> {
 
 /// Orders from where they come, until nobody listens.
 fn watched(router: &Router, sender: watch::Sender<Orders>) -> impl Future<Output = ()> + Send + use<> {
-    let (file, map, namespace) = (router.orders_file.clone(), router.orders_configmap.clone(), router.namespace.clone());
+    let (file, map, namespace) =
+        (router.orders_file.clone(), router.orders_configmap.clone(), router.namespace.clone());
     async move {
         match (file, map) {
             (Some(path), _) => OrdersFile::new(path).watch(sender).await,

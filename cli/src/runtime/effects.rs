@@ -12,9 +12,9 @@ use fairway_wire::{Target, Window};
 use jiff::Timestamp;
 
 use super::Runtime;
-use super::look::window_key;
 use super::spec::Cause;
 use super::training::Training;
+use super::window_key;
 use crate::train::RunPlan;
 
 /// Who appends to the registry's logs.

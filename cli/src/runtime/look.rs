@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use fairway_controller::{DecidedBy, Kept, Wanted};
 use fairway_core::endpoint::{self, EndpointEffect, EndpointInputs, EndpointStatus, RolloutRequest, RolloutResult};
 use fairway_core::model::{self, Champion, ModelEffect, ModelObserved, ModelRequest, ModelStatus};
-use fairway_core::policy::EndpointPolicy;
 use fairway_core::{Condition, Plan, Reason};
 use fairway_registry::{EndpointLog, ModelLog, Registry, State};
 use fairway_server::Router;
@@ -20,7 +20,6 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::training::Training;
 use super::versions::Versions;
-use super::wanted::Wanted;
 use super::{Clock, Journal, Meter, Spec};
 
 /// What people ask of a running loop, with the place for the answer.
@@ -41,32 +40,6 @@ pub enum Command {
         /// The reasons that the look gave.
         answer: oneshot::Sender<Vec<Reason>>,
     },
-}
-
-/// A stored plan: what was seen, and what followed from it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Stored<Effect, Status> {
-    /// When.
-    pub time: Timestamp,
-    /// Keys of the windows in the bucket that this plan took in.
-    #[serde(default)]
-    pub read: Vec<String>,
-    /// What else an endpoint's plan was decided by: with the status of the plan before it, it can be decided again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub decided_by: Option<Box<DecidedBy>>,
-    /// The decision.
-    pub plan: Plan<Effect, Status>,
-}
-
-/// What an endpoint's plan was decided by, beside the status before it and the windows.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DecidedBy {
-    /// The policy, as the manifests said then.
-    pub policy: EndpointPolicy,
-    /// What was observed.
-    pub inputs: EndpointInputs,
 }
 
 /// One model and its endpoint, running.
@@ -98,19 +71,6 @@ struct Asked {
     answers: Vec<oneshot::Sender<Vec<Reason>>>,
 }
 
-/// A loop's status, where its log stands, and what a bucket that failed has left undone.
-pub(super) struct Kept<Effect, Status> {
-    pub(super) status: Status,
-    pub(super) seq: u64,
-    /// Windows that no stored plan has taken in yet.
-    pub(super) unread: Vec<Window>,
-    /// Effects of the last stored plan that are still to be carried out, in order.
-    pub(super) undone: VecDeque<Effect>,
-    pub(super) said: Vec<String>,
-    pub(super) conditions: Vec<Condition>,
-    pub(super) stored: Option<Instant>,
-}
-
 /// When the slow housekeeping last ran, in real time.
 pub(super) struct Upkeep {
     pub(super) snapshot: Instant,
@@ -123,10 +83,6 @@ pub(super) struct Upkeep {
     pub(super) collected: Option<Instant>,
 }
 
-/// Without effects or news a plan is stored this often, so that a crash loses little evidence.
-const STORE_EVERY: Duration = Duration::from_secs(2);
-/// Most windows that wait for a bucket that fails; the oldest go.
-const UNREAD_MAX: usize = 10_000;
 /// Longest wait for a router to hear from us before it drops the canary by itself, in real time.
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -154,7 +110,8 @@ impl Runtime {
         }
         let registered = self.model_log.head().await.context("reading the registry")?.map(|entry| entry.state);
         self.versions.collect(&self.router).await;
-        let wanted = self.wanted(registered.as_ref(), now);
+        let (version, admission) = (&self.spec.version, &self.spec.model_policy.admission);
+        let wanted = fairway_controller::wanted(version, admission, &self.endpoint.status, registered.as_ref(), now);
         let inputs = self.endpoint_inputs(&wanted, registered.as_ref(), asked.rollout);
         let policy = &self.spec.endpoint_policy;
         let endpoint = endpoint::decide(policy, &inputs.with(&self.endpoint.status, &self.endpoint.unread), now);
@@ -386,51 +343,6 @@ impl Runtime {
     }
 }
 
-impl<Effect: Clone, Status: Clone + PartialEq> Kept<Effect, Status> {
-    pub(super) fn new(status: Status, seq: u64) -> Self {
-        let (unread, undone) = (Vec::new(), VecDeque::new());
-        Self { status, seq, unread, undone, said: Vec::new(), conditions: Vec::new(), stored: None }
-    }
-
-    fn take_in(&mut self, windows: &[Window]) {
-        self.unread.extend_from_slice(windows);
-        let surplus = self.unread.len().saturating_sub(UNREAD_MAX);
-        self.unread.drain(..surplus);
-    }
-
-    /// Effects and news are stored at once, gathered evidence now and then.
-    fn must_store(&self, plan: &Plan<Effect, Status>, has_effects: bool) -> bool {
-        let is_due = self.stored.is_none_or(|stored| stored.elapsed() >= STORE_EVERY);
-        has_effects || codes(&plan.reasons) != self.said || is_due && plan.status != self.status
-    }
-
-    fn to_store(
-        &self,
-        time: Timestamp,
-        decided_by: Option<Box<DecidedBy>>,
-        plan: &Plan<Effect, Status>,
-    ) -> Stored<Effect, Status> {
-        Stored { time, read: self.unread.iter().map(window_key).collect(), decided_by, plan: plan.clone() }
-    }
-
-    fn adopt(&mut self, plan: &Plan<Effect, Status>, is_kept: bool) {
-        self.said = codes(&plan.reasons);
-        self.conditions = plan.conditions.clone();
-        self.undone = plan.effects.iter().cloned().collect();
-        if is_kept {
-            self.seq += 1;
-            self.stored = Some(Instant::now());
-            self.status = plan.status.clone();
-            self.unread.clear();
-        }
-    }
-}
-
-/// Where a window is kept: keys are in order of time.
-pub fn window_key(window: &Window) -> String {
-    format!("{:013}-{}-{:08}", window.start.as_millisecond(), window.replica, window.seq)
-}
-
 /// A condition with whose it is: both the endpoint and the model have a `Ready`.
 #[derive(Serialize)]
 pub(super) struct Fact<'a> {
@@ -444,10 +356,6 @@ pub(super) fn facts<'a>(endpoint: &'a [Condition], model: &'a [Condition]) -> Ve
         conditions.iter().map(move |condition| Fact { of, condition }).collect::<Vec<_>>()
     };
     [of("endpoint", endpoint), of("model", model)].into_iter().flatten().collect()
-}
-
-fn codes(reasons: &[Reason]) -> Vec<String> {
-    reasons.iter().map(|reason| reason.code.clone()).collect()
 }
 
 /// A renewed lease and a load change nothing that must be remembered.

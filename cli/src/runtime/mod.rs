@@ -12,12 +12,12 @@ mod spec;
 mod tidy;
 mod training;
 mod versions;
-mod wanted;
 
 pub use admin::{AdminState, routes};
 pub use clock::Clock;
+pub use fairway_controller::{Stored, window_key};
 pub use journal::{Journal, Line};
-pub use look::{Command, Runtime, Stored, window_key};
+pub use look::{Command, Runtime};
 pub use progress::{Meter, Step};
 pub use restore::stored_report;
 pub use spec::{Cause, Recipe, Spec, fields};

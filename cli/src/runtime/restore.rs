@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use fairway_controller::Kept;
 use fairway_core::endpoint::{EndpointEffect, EndpointStatus};
 use fairway_core::model::{ModelEffect, ModelStatus};
 use fairway_registry::{EndpointLog, ModelLog, Registry};
@@ -13,9 +14,9 @@ use fairway_server::{Pseudonyms, Router, RouterConfig};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::look::{Kept, Stored, Upkeep, facts};
+use super::look::{Upkeep, facts};
 use super::versions::Versions;
-use super::{Clock, Command, Journal, Meter, Runtime, Spec};
+use super::{Clock, Command, Journal, Meter, Runtime, Spec, Stored};
 
 /// Commands that may wait.
 const COMMANDS_MAX: usize = 64;

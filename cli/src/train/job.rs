@@ -17,7 +17,7 @@ use fairway_registry::{
 use fairway_trainer::{CancelFlag, Trained};
 
 use super::beat::{Told, tell};
-use super::{Attempt, Attempted, RunPlan, TrainResult};
+use super::{Attempt, Attempted, RunPlan, TrainResult, code};
 use crate::exit::{Code, Invalid};
 use crate::runtime::{Clock, Meter};
 
@@ -56,7 +56,7 @@ impl Ended {
     /// The exit code.
     pub fn code(&self) -> Code {
         match self {
-            Self::Trained(result) => result.code(),
+            Self::Trained(result) => code(result),
             Self::Over(end) => Code::of_run(end),
         }
     }

@@ -10,5 +10,6 @@ mod record;
 
 pub use attempt::{Attempt, Attempted, remove};
 pub use container::{prepare, publish};
+pub use fairway_controller::TrainResult;
 pub use job::{Ended, Job, run};
-pub use record::{RunPlan, TrainResult};
+pub use record::{RunPlan, code};

@@ -1,10 +1,9 @@
 //! What is written about a run beside its outcome: the plan that it follows, and what its trainer has come to.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use fairway_controller::TrainResult;
 use fairway_core::policy::AdmissionPolicy;
-use fairway_registry::Digest;
 use fairway_trainer::TrainingPlan;
 use jiff::fmt::serde::unsigned_duration::friendly::compact;
 use serde::de::Error as _;
@@ -50,69 +49,13 @@ impl<'de> Deserialize<'de> for RunPlan {
     }
 }
 
-/// `runs/<run>/result.json`, written once, by the trainer: how it ended. Whoever may write to the registry's log makes a
-/// version and an outcome of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "end")]
-pub enum TrainResult {
-    /// The gates passed, and the bundle is in the bucket under its digest, unregistered.
-    Uploaded {
-        /// The tree's.
-        digest: Digest,
-        /// What was measured on the holdout.
-        metrics: BTreeMap<String, f64>,
-        /// Words for people and selectors.
-        labels: BTreeMap<String, String>,
-        /// Kinds of files in it that must be declared.
-        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-        kinds: BTreeSet<String>,
-        /// Where it comes from; the same is in the tree.
-        provenance: Value,
-    },
-    /// A gate of the evaluation said no.
-    Rejected {
-        /// Why.
-        why: String,
-    },
-    /// The data were refused.
-    DataRefused {
-        /// Condition reason (`DataStale`, `TooFewRows`, …).
-        code: String,
-        /// Why.
-        why: String,
-    },
-    /// It failed, and would fail again.
-    Failed {
-        /// Why.
-        why: String,
-    },
-    /// It took longer than its plan allows.
-    TimedOut {
-        /// How long that is.
-        why: String,
-    },
-}
-
-impl TrainResult {
-    /// The exit code, the same for every trainer of the run.
-    pub fn code(&self) -> Code {
-        match self {
-            Self::Uploaded { .. } => Code::Done,
-            Self::Rejected { .. } => Code::Rejected,
-            Self::DataRefused { .. } | Self::Failed { .. } => Code::Failed,
-            Self::TimedOut { .. } => Code::Timeout,
-        }
-    }
-
-    /// For people.
-    pub fn sentence(&self) -> String {
-        match self {
-            Self::Uploaded { digest, .. } => format!("uploaded {digest}, to be registered"),
-            Self::Rejected { why } => format!("rejected: {why}"),
-            Self::DataRefused { code, why } => format!("data refused ({code}): {why}"),
-            Self::Failed { why } => format!("failed: {why}"),
-            Self::TimedOut { why } => format!("timed out: {why}"),
-        }
+/// The exit code of a result, the same for every trainer of the run.
+pub fn code(result: &TrainResult) -> Code {
+    match result {
+        TrainResult::Uploaded { .. } => Code::Done,
+        TrainResult::Rejected { .. } => Code::Rejected,
+        TrainResult::DataRefused { .. } | TrainResult::Failed { .. } => Code::Failed,
+        TrainResult::TimedOut { .. } => Code::Timeout,
     }
 }
 
@@ -168,7 +111,7 @@ mod tests {
             (TrainResult::TimedOut { why: why() }, Code::Timeout),
         ];
         for (result, code) in codes {
-            assert_eq!(result.code(), code, "{}", result.sentence());
+            assert_eq!(super::code(&result), code, "{}", result.sentence());
         }
     }
 }

@@ -40,7 +40,7 @@ mod watch;
 
 pub use kept::{DecidedBy, Kept, Stored, window_key};
 pub use kube::Client;
-pub use model::RunCause;
+pub use model::{RunCause, TrainResult};
 pub use operator::{connect, run};
 pub use orders::follow_orders;
 pub use settings::{PlanRun, Settings};

@@ -18,7 +18,8 @@ impl Builder<'_> {
         }
         let of = |role: &str| json!({"matchLabels": {ENDPOINT: self.name(), ROLE: role}});
         let port = |port: u16| json!([{"protocol": "TCP", "port": port}]);
-        let operator = json!([{"namespaceSelector": labels(&[("kubernetes.io/metadata.name", &self.settings.namespace)])}]);
+        let operator =
+            json!([{"namespaceSelector": labels(&[("kubernetes.io/metadata.name", &self.settings.namespace)])}]);
         let servers = json!({"spec": {
             "podSelector": of("server"),
             "policyTypes": ["Ingress"],

@@ -63,7 +63,8 @@ pub(super) fn job(subject: &Subject, settings: &Settings, run: &ActiveRun) -> Re
     );
     if let Some(theirs) = &trainer.container {
         // One after the other: what is trained on, their container, what comes of it.
-        let inits = vec![ours(subject, settings, run, "prepare", &["train", "prepare", WORK])?, their(subject, theirs, run)];
+        let inits =
+            vec![ours(subject, settings, run, "prepare", &["train", "prepare", WORK])?, their(subject, theirs, run)];
         pod::merge(&mut pod, json!({"initContainers": inits}));
     }
     if let Some(account) = &model.spec.service_account_name {

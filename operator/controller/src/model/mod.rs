@@ -27,6 +27,8 @@ use crate::board::Key;
 use crate::context::{Context, Guarded};
 use crate::kept::{Kept, Stored};
 
+pub use result::TrainResult;
+
 /// A model with an active run is looked at this often.
 const BUSY: Duration = Duration::from_secs(3);
 /// One at rest.

@@ -1,6 +1,5 @@
 //! What is known of a model's runs: from the copy of the cluster, and from the bucket where a run may have ended.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -141,14 +140,14 @@ impl Opened {
         result: TrainResult,
         now: Timestamp,
     ) -> Result<RunEnd> {
-        let (digest, metrics, labels) = match result {
-            TrainResult::Uploaded { digest, metrics, labels } => (digest, metrics, labels),
+        let (digest, metrics, labels, kinds, provenance) = match result {
+            TrainResult::Uploaded { digest, metrics, labels, kinds, provenance } => {
+                (digest, metrics, labels, kinds, provenance)
+            }
             TrainResult::Rejected { why } => return Ok(RunEnd::Rejected { why }),
             TrainResult::DataRefused { code, why } => return Ok(RunEnd::DataRefused { code, why }),
-            TrainResult::Failed { why } => return Ok(RunEnd::Failed { why }),
+            TrainResult::Failed { why } | TrainResult::TimedOut { why } => return Ok(RunEnd::Failed { why }),
         };
-        let digest: Digest = digest.parse().context("the trainer's result")?;
-        let provenance = self.log.provenance(&digest).await.context("what the trainer uploaded")?;
         let registration = Registration {
             run: run.to_owned(),
             actor: ACTOR.to_owned(),
@@ -156,7 +155,7 @@ impl Opened {
             metrics,
             labels,
             provenance,
-            kinds: BTreeSet::new(),
+            kinds,
             // A version that is to be signed is proposed by whoever signs it.
             alias: subject.model.spec.signing.is_none().then(|| CHALLENGER.to_owned()),
             reason: reason.chars().take(REASON_MAX).collect(),
