@@ -33,6 +33,10 @@ fn tidy(schema: &mut Value) {
     if object.get("nullable").is_some() {
         object.remove("nullable");
     }
+    // A definition may not say it; what is not named is unknown all the same.
+    if object.get("additionalProperties") == Some(&Value::Bool(false)) {
+        object.remove("additionalProperties");
+    }
     for name in ["items", "additionalProperties"] {
         if let Some(inner) = object.get_mut(name) {
             tidy(inner);

@@ -71,7 +71,7 @@ pub struct Step {
     pub hold: Duration,
     /// Segments whose users are eligible. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), inner(length(max = 256)))]
     pub segments: Vec<String>,
 }
 

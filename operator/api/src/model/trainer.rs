@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{Failures, RuntimeRef};
@@ -67,7 +67,15 @@ pub struct Builtin {
     pub family: Family,
     /// Its parameters by name, as text: `{regularization: "200"}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "parameters")]
     pub parameters: BTreeMap<String, String>,
+}
+
+fn parameters(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object", "maxProperties": 64,
+        "additionalProperties": { "type": "string", "maxLength": 256 }
+    })
 }
 
 /// Families of this version.

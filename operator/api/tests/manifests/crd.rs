@@ -53,6 +53,7 @@ fn the_schema_is_one_that_kubernetes_takes() {
             if let Some(Value::String(format)) = object.get("format") {
                 assert!(["int32", "int64", "date-time"].contains(&format.as_str()), "{format}");
             }
+            assert_ne!(object.get("additionalProperties"), Some(&Value::Bool(false)), "{object:?}");
             if object.get("type").is_some_and(Value::is_array) {
                 panic!("a field has several types: {object:?}");
             }

@@ -120,7 +120,7 @@ fn only_one_endpoint_moves_the_champion_of_a_model() {
     let text = format!("{MODEL}---\n{shop}---\n{app}");
     let errors = Manifests::group(parse_documents(&text, "f.yaml").unwrap()).unwrap_err();
     let [error] = &errors[..] else { panic!("{errors:?}") };
-    assert_eq!((error.field(), error.position().line), ("spec.promotes", 3));
+    assert_eq!((error.field(), error.position().line), ("spec.promotes", 6));
     assert_eq!(
         error.problem(),
         "both `app` and `shop` would move the champion of the Model `m`: their verdicts could differ"

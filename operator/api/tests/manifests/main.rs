@@ -7,3 +7,4 @@ mod errors;
 mod files;
 mod generated;
 mod mutations;
+//mod table;
