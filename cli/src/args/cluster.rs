@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use fairway_api::values::Duration;
 
 use super::StoreArgument;
 
@@ -13,29 +14,38 @@ pub struct Operator {
     /// Registry of models that name none, such as s3://fairway
     #[arg(long, value_name = "URL", env = "FAIRWAY_REGISTRY")]
     pub registry: Option<String>,
-    /// Obey the manifests of this namespace only [default: of all]
-    #[arg(long, value_name = "NS", env = "FAIRWAY_WATCH")]
-    pub watch: Option<String>,
+    /// Obey the manifests of these namespaces only [default: of all]
+    #[arg(long, value_name = "NS,…", env = "FAIRWAY_WATCH_NAMESPACES", value_delimiter = ',')]
+    pub watch: Vec<String>,
     /// Image of trainers, model servers and routers: the one that this operator itself was started from
     #[arg(long, value_name = "IMAGE", env = "FAIRWAY_IMAGE")]
     pub image: String,
-    /// Namespace of the Lease by which one of several operators leads
-    #[arg(long, value_name = "NS", env = "FAIRWAY_NAMESPACE", default_value = "fairway-system")]
+    /// How that image is pulled
+    #[arg(long, value_name = "POLICY", env = "FAIRWAY_IMAGE_PULL_POLICY", default_value = "IfNotPresent")]
+    pub image_pull_policy: String,
+    /// Namespace of the operator itself
+    #[arg(long, value_name = "NS", env = "FAIRWAY_POD_NAMESPACE", default_value = "fairway-system")]
     pub namespace: String,
     /// Name of this process among those that may lead [default: the host's name]
-    #[arg(long, value_name = "NAME", env = "FAIRWAY_POD")]
+    #[arg(long, value_name = "NAME", env = "FAIRWAY_POD_NAME")]
     pub identity: Option<String>,
-    /// Where /healthz, /readyz and /metrics are served
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8081")]
+    /// The Lease by which one of several operators leads
+    #[arg(long, value_name = "NAME", env = "FAIRWAY_LEASE_NAME", default_value = "fairway")]
+    pub lease: String,
+    /// A leader that was not heard of for so long is replaced
+    #[arg(long, value_name = "TIME", env = "FAIRWAY_LEASE_DURATION", default_value = "15s")]
+    pub lease_duration: Duration,
+    /// A canary goes on for so long without an operator; then its routers set it to 0
+    #[arg(long, value_name = "TIME", env = "FAIRWAY_CANARY_LEASE", default_value = "30s")]
+    pub canary_lease: Duration,
+    /// Where /healthz and /readyz are served
+    #[arg(long, value_name = "HOST:PORT", env = "FAIRWAY_ADMIN_LISTEN", default_value = "127.0.0.1:8081")]
     pub admin: SocketAddr,
-    /// A leader that was not heard of for so many seconds is replaced
-    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=300))]
-    pub lease: u64,
-    /// A canary goes on for so many seconds without an operator; then its routers set it to 0
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(6..=600))]
-    pub canary_lease: u64,
+    /// Where /metrics is served
+    #[arg(long, value_name = "HOST:PORT", env = "FAIRWAY_METRICS_LISTEN", default_value = "127.0.0.1:8080")]
+    pub metrics: SocketAddr,
     /// Objects of a kind that are looked at at once
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", env = "FAIRWAY_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub concurrency: u16,
 }
 

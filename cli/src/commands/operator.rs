@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use fairway_api::Model;
 use fairway_controller::{RunCause, Settings};
 use tokio_util::sync::CancellationToken;
 
 use super::up::Signals;
 use crate::args::Operator;
-use crate::exit::Code;
+use crate::exit::{Code, Invalid};
 use crate::runtime::{Cause, Recipe, fields};
 use crate::train::RunPlan;
+
+/// Shorter leases run out between two looks.
+const SHORTEST: Duration = Duration::from_secs(3);
 
 /// Runs until somebody stops it, or until another one leads.
 ///
@@ -19,15 +22,22 @@ use crate::train::RunPlan;
 /// The cluster cannot be reached, or the lead was lost: it is to be started again.
 pub async fn run(operator: Operator) -> Result<Code> {
     let client = client().await?;
+    let (lease, canary_lease) = (operator.lease_duration.std(), operator.canary_lease.std());
+    if lease < SHORTEST || canary_lease < SHORTEST {
+        bail!(Invalid(format!("--lease-duration and --canary-lease: at least {} s", SHORTEST.as_secs())));
+    }
     let settings = Settings {
         identity: operator.identity.unwrap_or_else(host),
         namespace: operator.namespace,
-        watch: operator.watch,
-        registry: operator.registry,
+        watch: operator.watch.into_iter().filter(|it| !it.is_empty()).collect(),
+        registry: operator.registry.filter(|url| !url.is_empty()),
         image: operator.image,
+        image_pull_policy: operator.image_pull_policy,
         admin: operator.admin,
-        lease: Duration::from_secs(operator.lease),
-        canary_lease: Duration::from_secs(operator.canary_lease),
+        metrics: operator.metrics,
+        lease_name: operator.lease,
+        lease,
+        canary_lease,
         concurrency: operator.concurrency,
         plan,
     };

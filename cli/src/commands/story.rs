@@ -50,6 +50,7 @@ pub async fn run(story: args::Story) -> Result<Code> {
     let sales = story.work.join("shop/transactions");
     let mirror = Mirror::to(&spec.recipe.data().interactions.url, &options)?;
     mirror.copy(&sales).await?;
+    eprintln!("the shop is open: {} holds its past sales", spec.recipe.data().interactions.url);
     let stop = CancellationToken::new();
     let (report_in, report) = watch::channel(Arc::new(serde_json::Value::Null));
     let model = registry.model(&spec.namespace, &spec.model)?;

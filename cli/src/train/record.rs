@@ -61,6 +61,9 @@ pub fn code(result: &TrainResult) -> Code {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use fairway_registry::Digest;
     use serde_json::json;
 
     use super::*;

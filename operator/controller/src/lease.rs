@@ -14,12 +14,12 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client, ResourceExt};
 
 use crate::call::call;
-
-const NAME: &str = "fairway-operator";
+use crate::settings::Settings;
 
 /// A candidate for the lead.
 pub(crate) struct Candidate {
     api: Api<Lease>,
+    name: String,
     identity: String,
     length: Duration,
     /// The version of the Lease that was last seen, and since when by our clock.
@@ -27,8 +27,14 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    pub(crate) fn new(client: Client, namespace: &str, identity: &str, length: Duration) -> Self {
-        Self { api: Api::namespaced(client, namespace), identity: identity.to_owned(), length, seen: None }
+    pub(crate) fn new(client: Client, settings: &Settings) -> Self {
+        Self {
+            api: Api::namespaced(client, &settings.namespace),
+            name: settings.lease_name.clone(),
+            identity: settings.identity.clone(),
+            length: settings.lease,
+            seen: None,
+        }
     }
 
     /// Waits until this process leads. Calls that fail are repeated: an API server that is away has no leader to offer.
@@ -120,13 +126,14 @@ impl Candidate {
     }
 
     async fn read(&self) -> Result<Option<Lease>> {
-        call(|| format!("reading the Lease {NAME}"), self.api.get_opt(NAME)).await
+        call(|| format!("reading the Lease {}", self.name), self.api.get_opt(&self.name)).await
     }
 
     async fn create(&mut self) -> Result<bool> {
-        let metadata = ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() };
+        let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
         let lease = self.renewed(Lease { metadata, ..Lease::default() }, false);
-        match call(|| format!("creating the Lease {NAME}"), self.api.create(&PostParams::default(), &lease)).await {
+        let created = self.api.create(&PostParams::default(), &lease);
+        match call(|| format!("creating the Lease {}", self.name), created).await {
             Ok(_) => Ok(true),
             // Somebody else's, or ours with a lost answer: the next look at it tells.
             Err(error) if crate::call::is_conflict(&error) => Ok(false),
@@ -135,7 +142,8 @@ impl Candidate {
     }
 
     async fn replace(&self, lease: &Lease) -> Result<Lease> {
-        call(|| format!("writing the Lease {NAME}"), self.api.replace(NAME, &PostParams::default(), lease)).await
+        let replaced = self.api.replace(&self.name, &PostParams::default(), lease);
+        call(|| format!("writing the Lease {}", self.name), replaced).await
     }
 }
 

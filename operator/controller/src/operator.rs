@@ -55,8 +55,11 @@ pub async fn connect() -> Result<Client> {
 /// The cluster cannot be reached, or the lead was lost: whoever runs it starts it again.
 pub async fn run(client: Client, settings: Settings, stop: CancellationToken) -> Result<()> {
     let (metrics, pulse) = (Arc::new(Metrics::default()), Arc::new(Pulse::default()));
-    let health = tokio::spawn(health::serve(settings.admin, metrics.clone(), pulse.clone(), stop.clone()));
-    let mut candidate = Candidate::new(client.clone(), &settings.namespace, &settings.identity, settings.lease);
+    let health = {
+        let (settings, metrics, pulse, stop) = (settings.clone(), metrics.clone(), pulse.clone(), stop.clone());
+        tokio::spawn(async move { health::serve(&settings, metrics, pulse, stop).await })
+    };
+    let mut candidate = Candidate::new(client.clone(), &settings);
     tracing::info!(identity = settings.identity, "waiting for the lead");
     tokio::select! {
         () = stop.cancelled() => return health.await?,
@@ -67,7 +70,7 @@ pub async fn run(client: Client, settings: Settings, stop: CancellationToken) ->
     let ended = tokio::select! {
         () = stop.cancelled() => Ok(()),
         lost = candidate.keep() => lost,
-        ended = lead(client, settings, metrics, pulse) => ended,
+        ended = lead_all(client, settings, metrics, pulse) => ended,
     };
     candidate.resign().await;
     stop.cancel();
@@ -75,10 +78,24 @@ pub async fn run(client: Client, settings: Settings, stop: CancellationToken) ->
     ended
 }
 
-async fn lead(client: Client, settings: Settings, metrics: Arc<Metrics>, pulse: Arc<Pulse>) -> Result<()> {
+/// Leads in all namespaces at once, or in each of those that were named.
+async fn lead_all(client: Client, settings: Settings, metrics: Arc<Metrics>, pulse: Arc<Pulse>) -> Result<()> {
+    let places: Vec<Option<String>> =
+        if settings.watch.is_empty() { vec![None] } else { settings.watch.iter().cloned().map(Some).collect() };
+    let led = places.into_iter().map(|place| lead(client.clone(), settings.clone(), metrics.clone(), &pulse, place));
+    futures::future::try_join_all(led).await.map(drop)
+}
+
+async fn lead(
+    client: Client,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    pulse: &Pulse,
+    namespace: Option<String>,
+) -> Result<()> {
     let (wake_models, models_woken) = wakes::<Guarded<Model>>();
     let (wake_endpoints, endpoints_woken) = wakes::<Guarded<ModelEndpoint>>();
-    let context = Arc::new(observe(client, settings, metrics, &pulse, wake_models, wake_endpoints));
+    let context = Arc::new(observe(client, settings, namespace, metrics, pulse, wake_models, wake_endpoints));
     synced(&context).await?;
     tracing::info!(models = context.models.len(), endpoints = context.endpoints.len(), "looking");
     let config = || controller::Config::default().debounce(DEBOUNCE).concurrency(context.settings.concurrency);
@@ -141,12 +158,12 @@ fn again(failed: &Failed) -> Action {
 fn observe(
     client: Client,
     settings: Settings,
+    watched: Option<String>,
     metrics: Arc<Metrics>,
     pulse: &Pulse,
     wake_models: Wake<Guarded<Model>>,
     wake_endpoints: Wake<Guarded<ModelEndpoint>>,
 ) -> Context {
-    let watched = settings.watch.clone();
     let ours = format!("{MANAGED_BY}={ACTOR}");
     let endpoint_of = |meta: &kube::api::ObjectMeta| {
         let name = meta.labels.as_ref().and_then(|labels| labels.get(ENDPOINT));

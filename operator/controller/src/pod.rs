@@ -5,6 +5,8 @@ use fairway_api::Model;
 use fairway_api::workload::{EnvVar, PodTemplate, Resources};
 use serde_json::{Map, Value, json};
 
+use crate::settings::Settings;
+
 /// Where users are served.
 pub(crate) const PORT: u16 = 8080;
 /// Where the operator asks, and health and metrics are.
@@ -15,10 +17,11 @@ pub(crate) const SCRATCH: &str = "/var/lib/fairway";
 pub(crate) const LAST_WORDS: &str = "/dev/termination-log";
 
 /// One container of ours. `more` adds fields or replaces them.
-pub(crate) fn container(name: &str, image: &str, args: &[String], model: &Model, more: Value) -> Value {
+pub(crate) fn container(name: &str, settings: &Settings, args: &[String], model: &Model, more: Value) -> Value {
     let mut container = json!({
         "name": name,
-        "image": image,
+        "image": settings.image,
+        "imagePullPolicy": settings.image_pull_policy,
         "args": args,
         "env": [
             {"name": "FAIRWAY_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},

@@ -19,14 +19,20 @@ pub struct Settings {
     pub identity: String,
     /// Namespace of the operator itself, where its Lease is.
     pub namespace: String,
-    /// The namespace whose manifests it obeys; none: all.
-    pub watch: Option<String>,
+    /// The namespaces whose manifests it obeys; none: all.
+    pub watch: Vec<String>,
     /// Registry of models that name none.
     pub registry: Option<String>,
     /// Image of trainers, servers and routers.
     pub image: String,
-    /// Where health and metrics are served.
+    /// How that image is pulled.
+    pub image_pull_policy: String,
+    /// Where health is served.
     pub admin: SocketAddr,
+    /// Where metrics are served.
+    pub metrics: SocketAddr,
+    /// Name of the Lease by which one leads.
+    pub lease_name: String,
     /// How long a leader that is not heard of is waited for.
     pub lease: Duration,
     /// How long a canary goes on without the operator.

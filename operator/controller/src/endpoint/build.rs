@@ -74,7 +74,7 @@ impl Builder<'_> {
             "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
             "resources": pod::resources(spec.server.resources.as_ref(), "50m", "64Mi"),
         });
-        let container = pod::container("server", &self.settings.image, &args, model, more);
+        let container = pod::container("server", self.settings, &args, model, more);
         let selector = json!({"app.kubernetes.io/instance": name});
         let annotations = json!({names::DIGEST: target.digest, names::VERSION: target.version.to_string()});
         let mut labels = serde_json::to_value(names::labels(self.name(), "server"))?;
@@ -187,7 +187,7 @@ impl Builder<'_> {
             "resources": pod::resources(spec.router.resources.as_ref(), "50m", "64Mi"),
             "volumeMounts": [{"name": "keys", "mountPath": KEYS, "readOnly": true}],
         });
-        let container = pod::container("router", &self.settings.image, &args, model, more);
+        let container = pod::container("router", self.settings, &args, model, more);
         let selector = json!({"app.kubernetes.io/instance": name});
         let mut labels = serde_json::to_value(names::labels(self.name(), "router"))?;
         pod::merge(&mut labels, selector.clone());

@@ -63,8 +63,10 @@ pub(super) fn job(subject: &Subject, settings: &Settings, run: &ActiveRun) -> Re
     );
     if let Some(theirs) = &trainer.container {
         // One after the other: what is trained on, their container, what comes of it.
-        let inits =
-            vec![ours(subject, settings, run, "prepare", &["train", "prepare", WORK])?, their(subject, theirs, run)];
+        let inits = vec![
+            ours(subject, settings, run, "prepare", &["train", "prepare", WORK])?,
+            their(subject, settings, theirs, run),
+        ];
         pod::merge(&mut pod, json!({"initContainers": inits}));
     }
     if let Some(account) = &model.spec.service_account_name {
@@ -119,11 +121,11 @@ fn ours(subject: &Subject, settings: &Settings, run: &ActiveRun, name: &str, ver
     ];
     let args: Vec<String> = verb.iter().map(|&it| it.to_owned()).chain(flags).collect();
     let resources = pod::resources(model.spec.trainer.resources.as_ref(), "100m", "256Mi");
-    Ok(pod::container(name, &settings.image, &args, model, json!({"resources": resources})))
+    Ok(pod::container(name, settings, &args, model, json!({"resources": resources})))
 }
 
 /// Somebody else's trainer: it reads and writes one folder, and needs to know nothing of registries.
-fn their(subject: &Subject, theirs: &ContainerTrainer, run: &ActiveRun) -> Value {
+fn their(subject: &Subject, settings: &Settings, theirs: &ContainerTrainer, run: &ActiveRun) -> Value {
     let model = &subject.model;
     let mut env = vec![
         json!({"name": "FAIRWAY_DIR", "value": WORK}),
@@ -132,10 +134,12 @@ fn their(subject: &Subject, theirs: &ContainerTrainer, run: &ActiveRun) -> Value
     ];
     env.extend(pod::env(&theirs.env));
     let more = json!({
+        "image": theirs.image,
+        "imagePullPolicy": "IfNotPresent",
         "env": env,
         "resources": pod::resources(model.spec.trainer.resources.as_ref(), "100m", "256Mi"),
     });
-    pod::container("train", &theirs.image, &theirs.args, model, more)
+    pod::container("train", settings, &theirs.args, model, more)
 }
 
 /// The manifest's rules by exit code, then ours. Reasons are told apart by Kubernetes only as disruptions.
