@@ -132,7 +132,8 @@ impl Candidate {
     async fn create(&mut self) -> Result<bool> {
         let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
         let lease = self.renewed(Lease { metadata, ..Lease::default() }, false);
-        let created = self.api.create(&PostParams::default(), &lease);
+        let params = PostParams::default();
+        let created = self.api.create(&params, &lease);
         match call(|| format!("creating the Lease {}", self.name), created).await {
             Ok(_) => Ok(true),
             // Somebody else's, or ours with a lost answer: the next look at it tells.
@@ -142,7 +143,8 @@ impl Candidate {
     }
 
     async fn replace(&self, lease: &Lease) -> Result<Lease> {
-        let replaced = self.api.replace(&self.name, &PostParams::default(), lease);
+        let params = PostParams::default();
+        let replaced = self.api.replace(&self.name, &params, lease);
         call(|| format!("writing the Lease {}", self.name), replaced).await
     }
 }

@@ -174,7 +174,8 @@ async fn apply_route(context: &Context, route: &serde_json::Value) -> Result<()>
     let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &resource);
     context.metrics.write("HTTPRoute");
     let params = PatchParams::apply(ACTOR).force();
-    let applied = api.patch(name, &params, &Patch::Apply(route));
+    let patch = Patch::Apply(route);
+    let applied = api.patch(name, &params, &patch);
     call(|| format!("applying the HTTPRoute {namespace}/{name} (is the Gateway API installed?)"), applied).await?;
     Ok(())
 }
