@@ -7,13 +7,17 @@
 use std::collections::BTreeMap;
 
 use fairway_stats::Cells;
-use fairway_stats::confidence::{MINIMUM_CELLS, MINIMUM_UNITS, asymptotic_half_width_one_sided, rho2_exact};
+use fairway_stats::confidence::{MINIMUM_UNITS, asymptotic_half_width_one_sided, rho2_exact};
 use fairway_stats::odds::design_effect;
 use fairway_stats::verdict::{self, RateGate};
-use fairway_wire::{Pair, Rival, Track, Window};
+use fairway_wire::{Rival, Track, Window};
 use serde::{Deserialize, Serialize};
 
 use crate::policy::{EndpointPolicy, Margin, RolloutGate};
+
+mod reward;
+
+use reward::{Matured, Stratum, contrast};
 
 /// What is proved about one gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,21 +68,14 @@ impl Rare {
     }
 }
 
-/// Matured reward of users exposed under one weight.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Stratum {
-    canary: Cells,
-    stable: Cells,
-    pair: Pair,
-}
-
 /// All that a rollout has seen so far.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     canary: String,
     stable: String,
-    errors: Option<Rare>,
-    slow: Option<Rare>,
+    /// Boxed: an endpoint without a rollout need not hold the room.
+    errors: Option<Box<Rare>>,
+    slow: Option<Box<Rare>>,
     strata: BTreeMap<u64, Stratum>,
     /// Requests assigned to the canary.
     pub canary_requests: u64,
@@ -95,7 +92,7 @@ impl Evidence {
     /// Nothing seen yet.
     pub fn new(policy: &EndpointPolicy, canary: &str, stable: &str) -> Self {
         let alpha = alpha(policy);
-        let rare = |tolerance: Option<f64>| tolerance.map(|tolerance| Rare::new(tolerance, alpha));
+        let rare = |tolerance: Option<f64>| tolerance.map(|tolerance| Box::new(Rare::new(tolerance, alpha)));
         Self {
             canary: canary.to_owned(),
             stable: stable.to_owned(),
@@ -186,14 +183,16 @@ impl Evidence {
     /// bound), so that the whole rollout keeps it.
     pub fn verdicts(&self, policy: &EndpointPolicy) -> Vec<Verdict> {
         let alpha = alpha(policy);
-        policy.gates.iter().filter_map(|gate| self.verdict(gate, policy, alpha)).collect()
+        let of = if policy.shadow { Matured::pair } else { Matured::arms };
+        let matured: Vec<Matured> = self.strata.values().filter_map(of).collect();
+        policy.gates.iter().filter_map(|gate| self.verdict(gate, policy, alpha, &matured)).collect()
     }
 
-    fn verdict(&self, gate: &RolloutGate, policy: &EndpointPolicy, alpha: f64) -> Option<Verdict> {
+    fn verdict(&self, gate: &RolloutGate, policy: &EndpointPolicy, alpha: f64, matured: &[Matured]) -> Option<Verdict> {
         match gate {
             RolloutGate::Errors { .. } => self.errors.as_ref().map(|rare| self.rare_verdict("errors", rare, alpha)),
             RolloutGate::Slow { .. } => self.slow.as_ref().map(|rare| self.rare_verdict("slow", rare, alpha)),
-            RolloutGate::Reward { tolerance } => Some(self.reward_verdict(*tolerance, policy, alpha)),
+            RolloutGate::Reward { tolerance } => Some(self.reward_verdict(*tolerance, matured, policy, alpha)),
         }
     }
 
@@ -219,9 +218,9 @@ impl Evidence {
         Verdict { gate: gate.to_owned(), outcome, message }
     }
 
-    fn reward_verdict(&self, tolerance: Margin, policy: &EndpointPolicy, alpha: f64) -> Verdict {
+    fn reward_verdict(&self, tolerance: Margin, matured: &[Matured], policy: &EndpointPolicy, alpha: f64) -> Verdict {
         let gate = "reward".to_owned();
-        let Some(contrast) = self.contrast(tolerance, policy.shadow) else {
+        let Some(contrast) = contrast(matured, tolerance) else {
             let message =
                 format!("reward: too few matured exposures to say anything ({} on the canary)", self.matured());
             return Verdict { gate, outcome: Outcome::Inconclusive, message };
@@ -250,7 +249,7 @@ impl Evidence {
 
     /// Errors per request, both sides together.
     pub fn error_rate(&self) -> f64 {
-        self.rate(self.errors.as_ref())
+        self.rate(self.errors.as_deref())
     }
 
     /// Requests and errors of both sides together, if there is a gate on errors.
@@ -261,7 +260,7 @@ impl Evidence {
 
     /// Slow answers per request, both sides together.
     pub fn slow_rate(&self) -> f64 {
-        self.rate(self.slow.as_ref())
+        self.rate(self.slow.as_deref())
     }
 
     fn rate(&self, rare: Option<&Rare>) -> f64 {
@@ -274,91 +273,11 @@ impl Evidence {
     pub fn matured(&self) -> u64 {
         self.strata.values().map(|stratum| stratum.canary.n().max(stratum.pair.difference.n())).sum()
     }
-
-    /// Canary minus what the tolerance asks of it, over strata weighted by matured canary exposures.
-    fn contrast(&self, tolerance: Margin, paired: bool) -> Option<Contrast> {
-        let parts: Vec<Contrast> =
-            self.strata
-                .values()
-                .filter_map(|stratum| {
-                    if paired { pair_contrast(&stratum.pair, tolerance) } else { arm_contrast(stratum, tolerance) }
-                })
-                .collect();
-        let n: u64 = parts.iter().map(|part| part.n).sum();
-        if n < MINIMUM_UNITS {
-            return None;
-        }
-        let weight = |part: &Contrast| part.n as f64 / n as f64;
-        let mean = |value: fn(&Contrast) -> f64| parts.iter().map(|part| weight(part) * value(part)).sum();
-        let variance: f64 = parts.iter().map(|part| (weight(part) * part.standard_error).powi(2)).sum();
-        Some(Contrast {
-            estimate: mean(|part| part.estimate),
-            canary: mean(|part| part.canary),
-            stable: mean(|part| part.stable),
-            standard_error: variance.sqrt(),
-            n,
-        })
-    }
 }
 
 /// The part of the rollout's false-alarm rate that each gate may use.
 pub(crate) fn alpha(policy: &EndpointPolicy) -> f64 {
     policy.false_alarm_rate.get() / policy.gates.len().max(1) as f64
-}
-
-struct Contrast {
-    estimate: f64,
-    canary: f64,
-    stable: f64,
-    standard_error: f64,
-    n: u64,
-}
-
-/// Two independent crowds: the error of both sides counts.
-fn arm_contrast(stratum: &Stratum, tolerance: Margin) -> Option<Contrast> {
-    let enough = |cells: &Cells| cells.occupied() >= MINIMUM_CELLS;
-    if !enough(&stratum.canary) || !enough(&stratum.stable) {
-        return None;
-    }
-    let (canary, stable) = (stratum.canary.mean()?, stratum.stable.mean()?);
-    // A young arm underestimates its own error, which would raise false alarms: both get the larger variance per unit.
-    let per_unit = |cells: &Cells| Some(cells.standard_error()?.powi(2) * cells.n() as f64);
-    let variance = per_unit(&stratum.canary)?.max(per_unit(&stratum.stable)?);
-    if variance <= 0.0 {
-        return None;
-    }
-    let (factor, bound) = match tolerance {
-        Margin::Relative(x) => (1.0 - x, 0.0),
-        Margin::Absolute(x) => (1.0, x),
-    };
-    Some(Contrast {
-        estimate: canary - factor * stable + bound,
-        canary,
-        stable,
-        standard_error: (variance / stratum.canary.n() as f64 + factor * factor * variance / stratum.stable.n() as f64)
-            .sqrt(),
-        n: stratum.canary.n(),
-    })
-}
-
-/// The same requests answered twice: only the difference varies. A relative tolerance takes stable's mean as known,
-/// which leaves out a term of the order of the tolerance.
-fn pair_contrast(pair: &Pair, tolerance: Margin) -> Option<Contrast> {
-    if pair.difference.occupied() < MINIMUM_CELLS {
-        return None;
-    }
-    let (difference, stable) = (pair.difference.mean()?, pair.base.mean()?);
-    let bound = match tolerance {
-        Margin::Relative(x) => x * stable,
-        Margin::Absolute(x) => x,
-    };
-    Some(Contrast {
-        estimate: difference + bound,
-        canary: stable + difference,
-        stable,
-        standard_error: pair.difference.standard_error()?,
-        n: pair.difference.n(),
-    })
 }
 
 fn is_eligible(segments: &[String], segment: &str) -> bool {
