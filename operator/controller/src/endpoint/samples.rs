@@ -4,23 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fairway_core::scaling::Sample;
-use fairway_stats::LatencyHistogram;
-use fairway_wire::Window;
-
-#[derive(Default)]
-struct Sum {
-    requests: u64,
-    latency: LatencyHistogram,
-}
+use fairway_wire::{Arm, Window};
 
 /// A sample of each version over the newest period that was heard of. Windows of several routers add up.
 pub(super) fn samples(windows: &[Window], ready: &BTreeMap<String, u32>) -> BTreeMap<String, Sample> {
     let Some(end) = windows.iter().map(|window| window.end).max() else { return BTreeMap::new() };
-    let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
+    let mut sums: BTreeMap<&str, Arm> = BTreeMap::new();
     let mut length = Duration::ZERO;
     for window in windows.iter().filter(|window| window.end == end) {
         length = length.max(fairway_core::plan::elapsed(window.start, window.end));
         for (key, arm) in &window.arms {
+            // Only what is read below: the rest of an arm is long.
             let sum = sums.entry(&key.digest).or_default();
             sum.requests += arm.requests;
             sum.latency.merge(&arm.latency);
@@ -28,7 +22,7 @@ pub(super) fn samples(windows: &[Window], ready: &BTreeMap<String, u32>) -> BTre
     }
     let seconds = length.as_secs_f64();
     let sample = |(digest, ready): (&String, &u32)| {
-        let none = Sum::default();
+        let none = Arm::default();
         let sum = sums.get(digest.as_str()).unwrap_or(&none);
         let sample = Sample {
             at: end,
