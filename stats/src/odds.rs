@@ -162,15 +162,19 @@ impl OddsGrid {
 /// How far clumping inflates the variance of a rate: 1 if bad answers come independently, about c if each bad user has c
 /// of them. The cells count requests, with 1 for a bad answer and 0 for a good one.
 ///
-/// The cluster-robust variance over the binomial one, at least 1, the greater of both arms. An arm that has too few units
-/// or cells for a standard error (see [`Estimate::mean`]), or nothing bad, does not count.
+/// Of each arm it is the cluster-robust variance of its rate over the binomial one. What the test compares is the
+/// difference of both rates, in which an arm counts by what its requests are too few: with the canary's share ρ of the
+/// requests the effect is `(1 − ρ) D_canary + ρ D_stable`, at least 1. An arm that has too few units or cells for a standard
+/// error (see [`Estimate::mean`]), or nothing bad, does not count.
 pub fn design_effect(canary: &Cells, stable: &Cells) -> f64 {
     let of = |cells: &Cells| {
         let arm = Estimate::mean(cells)?;
         let binomial = arm.value * (1.0 - arm.value) / arm.n as f64;
-        (binomial > 0.0).then(|| arm.error.powi(2) / binomial)
+        (binomial > 0.0).then(|| (arm.error.powi(2) / binomial, 1.0 / arm.n as f64))
     };
-    [canary, stable].into_iter().filter_map(of).fold(1.0, f64::max)
+    let arms = [canary, stable].into_iter().filter_map(of);
+    let (effect, weight) = arms.fold((0.0, 0.0), |(sum, all), (effect, weight)| (sum + effect * weight, all + weight));
+    if weight > 0.0 { (effect / weight).max(1.0) } else { 1.0 }
 }
 
 #[cfg(test)]

@@ -196,9 +196,17 @@ fn the_design_effect_is_the_size_of_the_clumps() {
     };
     let alone = design_effect(&arm(1, 20_000, 1), &arm(2, 40_000, 1));
     assert!((1.0..1.3).contains(&alone), "{alone}");
-    let clumped = design_effect(&arm(1, 20_000, 6), &arm(2, 40_000, 1));
-    assert!((5.0..8.0).contains(&clumped), "{clumped}");
-    assert_eq!(design_effect(&Cells::new(), &Cells::new()), 1.0);
+    let both = design_effect(&arm(1, 20_000, 6), &arm(2, 40_000, 6));
+    assert!((5.0..7.5).contains(&both), "{both}");
+    // The arm with fewer requests makes most of the comparison's error: its clumps count.
+    let (small, large) = (arm(1, 2_000, 6), arm(2, 120_000, 1));
+    let (of_small, of_large) = (design_effect(&small, &large), design_effect(&large, &small));
+    assert!((4.0..8.0).contains(&of_small) && of_small == of_large, "{of_small} {of_large}");
+    let mixed = design_effect(&arm(1, 20_000, 6), &arm(2, 40_000, 1));
+    assert!((1.9..2.7).contains(&mixed), "a quarter of 6 and three quarters of 1: {mixed}");
+    let (none, alone) = (Cells::new(), arm(1, 20_000, 6));
+    assert_eq!(design_effect(&none, &none), 1.0);
+    assert!((5.0..7.5).contains(&design_effect(&alone, &none)), "one arm alone says what it knows");
 }
 
 proptest! {
