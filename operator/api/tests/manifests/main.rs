@@ -7,4 +7,5 @@ mod errors;
 mod files;
 mod generated;
 mod mutations;
-//mod table;
+mod policies;
+mod table;
