@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Result;
 use fairway_trainer::Progress;
 use serde::Serialize;
 
@@ -64,21 +65,24 @@ pub async fn tell(meter: &Meter, file: Option<PathBuf>) {
     let mut last = None;
     loop {
         let beat = meter.step().map(Beat::from);
-        if beat.is_some() && beat != last {
-            let line = serde_json::json!(beat).to_string();
-            let written =
-                output::line(&line).and_then(|()| file.as_deref().map_or(Ok(()), |file| replace(file, &line)));
-            if let Err(error) = written {
+        if let Some(new) = beat.filter(|new| last.as_ref() != Some(new)) {
+            if let Err(error) = write(&new, file.as_deref()) {
                 tracing::warn!("progress cannot be written: {error:#}");
             }
-            last = beat;
+            last = Some(new);
         }
         tokio::time::sleep(EVERY).await;
     }
 }
 
+fn write(beat: &Beat, file: Option<&Path>) -> Result<()> {
+    let line = serde_json::to_string(beat)?;
+    output::line(&line)?;
+    file.map_or(Ok(()), |file| replace(file, &line))
+}
+
 /// Whoever reads the file finds a whole line.
-fn replace(file: &Path, line: &str) -> anyhow::Result<()> {
+fn replace(file: &Path, line: &str) -> Result<()> {
     let aside = file.with_extension("new");
     std::fs::write(&aside, format!("{line}\n"))?;
     Ok(std::fs::rename(&aside, file)?)
@@ -98,9 +102,9 @@ mod tests {
             seconds: 2.0,
             seconds_left,
         };
-        let line = |step: Step| serde_json::json!(Beat::from(step)).to_string();
-        assert_eq!(line(step(1, 3, Some(3.2))), r#"{"percent":33,"run":"r","secondsLeft":4,"step":"fit"}"#);
-        assert_eq!(line(step(5, 0, None)), r#"{"percent":null,"run":"r","secondsLeft":null,"step":"fit"}"#);
+        let line = |step: Step| serde_json::to_string(&Beat::from(step)).unwrap();
+        assert_eq!(line(step(1, 3, Some(3.2))), r#"{"run":"r","step":"fit","percent":33,"secondsLeft":4}"#);
+        assert_eq!(line(step(5, 0, None)), r#"{"run":"r","step":"fit","percent":null,"secondsLeft":null}"#);
         assert_eq!(Beat::from(step(7, 5, None)).percent, Some(100), "more units than were announced");
     }
 
