@@ -24,9 +24,11 @@ pub(crate) async fn serve(
     pulse: Arc<Pulse>,
     stop: CancellationToken,
 ) -> Result<()> {
-    let health =
-        Router::new().route("/healthz", get(healthz)).route("/readyz", get(|| async { "ready" })).with_state(pulse);
-    let numbers = Router::new().route("/metrics", get(text)).with_state(metrics);
+    let health = Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(|| async { "ready" }))
+        .with_state(pulse.clone());
+    let numbers = Router::new().route("/metrics", get(text)).with_state((metrics, pulse));
     let (admin, counted) = (listen(settings.admin, "--admin").await?, listen(settings.metrics, "--metrics").await?);
     let admin = axum::serve(admin, health).with_graceful_shutdown(stop.clone().cancelled_owned());
     let counted = axum::serve(counted, numbers).with_graceful_shutdown(stop.cancelled_owned());
@@ -48,7 +50,7 @@ async fn healthz(State(pulse): State<Arc<Pulse>>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, format!("not heard of for too long: {}", silent.join(", "))).into_response()
 }
 
-async fn text(State(metrics): State<Arc<Metrics>>) -> Response {
+async fn text(State((metrics, pulse)): State<(Arc<Metrics>, Arc<Pulse>)>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], metrics.text()).into_response()
+    ([(header::CONTENT_TYPE, kind)], metrics.text(&pulse)).into_response()
 }

@@ -1,8 +1,9 @@
-//! What the operator counts, for people (`/metrics`, OpenMetrics).
+//! What the operator counts, for people (`/metrics`, OpenMetrics). Alerts and the dashboard of the chart rest on the names.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
+use fairway_api::Condition;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -10,13 +11,15 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::watch::Pulse;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
     kind: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Look {
+struct Reconcile {
     kind: String,
     result: String,
 }
@@ -27,15 +30,25 @@ struct Decided {
     reason: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Holds {
+    kind: String,
+    namespace: String,
+    name: String,
+    r#type: String,
+}
+
 /// See above.
 pub(crate) struct Metrics {
     registry: Registry,
-    looks: Family<Look, Counter>,
+    reconciles: Family<Reconcile, Counter>,
     time: Family<Kind, Histogram>,
     decided: Family<Decided, Counter>,
     writes: Family<Kind, Counter>,
-    leads: Gauge<i64, std::sync::atomic::AtomicI64>,
-    routers_silent: Counter<u64, AtomicU64>,
+    conditions: Family<Holds, Gauge<i64, AtomicI64>>,
+    silent: Family<Kind, Gauge<i64, AtomicI64>>,
+    leading: Gauge<i64, AtomicI64>,
+    polls_failed: Counter<u64, AtomicU64>,
 }
 
 fn histogram() -> Histogram {
@@ -45,24 +58,27 @@ fn histogram() -> Histogram {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("fairway_operator");
-        let looks = Family::default();
+        let reconciles = Family::default();
         let time: Family<Kind, Histogram> = Family::new_with_constructor(histogram as fn() -> Histogram);
-        let (decided, writes) = (Family::default(), Family::default());
-        let (leads, routers_silent) = (Gauge::default(), Counter::default());
-        registry.register("looks", "Looks at objects, by kind and result", looks.clone());
-        registry.register("look_seconds", "Time of a look, by kind", time.clone());
+        let (decided, writes, conditions, silent) =
+            (Family::default(), Family::default(), Family::default(), Family::default());
+        let (leading, polls_failed) = (Gauge::default(), Counter::default());
+        registry.register("reconciles", "Looks at objects, by kind and result", reconciles.clone());
+        registry.register("reconcile_seconds", "Time of a look, by kind", time.clone());
         registry.register("decisions", "Reasons that decisions gave, by kind and reason", decided.clone());
         registry.register("writes", "Writes to the API server, by kind", writes.clone());
-        registry.register("leads", "1 where this process leads", leads.clone());
-        registry.register("router_polls_failed", "Polls that a router did not answer", routers_silent.clone());
-        Self { registry, looks, time, decided, writes, leads, routers_silent }
+        registry.register("condition", "1 where the condition is true", conditions.clone());
+        registry.register("watch_silent_seconds", "Time since a watch was last heard of, by kind", silent.clone());
+        registry.register("leading", "1 where this process leads", leading.clone());
+        registry.register("router_polls_failed", "Polls that a router did not answer", polls_failed.clone());
+        Self { registry, reconciles, time, decided, writes, conditions, silent, leading, polls_failed }
     }
 }
 
 impl Metrics {
-    pub(crate) fn look(&self, kind: &str, took: Duration, succeeded: bool) {
-        let result = if succeeded { "done" } else { "failed" };
-        self.looks.get_or_create(&Look { kind: kind.to_owned(), result: result.to_owned() }).inc();
+    pub(crate) fn reconciled(&self, kind: &str, took: Duration, succeeded: bool) {
+        let result = if succeeded { "ok" } else { "error" };
+        self.reconciles.get_or_create(&Reconcile { kind: kind.to_owned(), result: result.to_owned() }).inc();
         self.time.get_or_create(&Kind { kind: kind.to_owned() }).observe(took.as_secs_f64());
     }
 
@@ -74,15 +90,31 @@ impl Metrics {
         self.writes.get_or_create(&Kind { kind: kind.to_owned() }).inc();
     }
 
+    /// The conditions of an object as they stand.
+    pub(crate) fn conditions(&self, kind: &str, namespace: &str, name: &str, conditions: &[Condition]) {
+        for one in conditions {
+            let labels = Holds {
+                kind: kind.to_owned(),
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                r#type: one.type_.clone(),
+            };
+            self.conditions.get_or_create(&labels).set(i64::from(one.status == "True"));
+        }
+    }
+
     pub(crate) fn leads(&self, leads: bool) {
-        self.leads.set(i64::from(leads));
+        self.leading.set(i64::from(leads));
     }
 
     pub(crate) fn router_silent(&self) {
-        self.routers_silent.inc();
+        self.polls_failed.inc();
     }
 
-    pub(crate) fn text(&self) -> String {
+    pub(crate) fn text(&self, pulse: &Pulse) -> String {
+        for (kind, silence) in pulse.silences() {
+            self.silent.get_or_create(&Kind { kind }).set(silence);
+        }
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);

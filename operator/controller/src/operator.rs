@@ -139,7 +139,7 @@ async fn timed<K: Resource<DynamicType = ()>>(
         Ok(outcome) => outcome,
         Err(_) => Err(anyhow::anyhow!("a look took longer than {} s", LOOK_WITHIN.as_secs())),
     };
-    context.metrics.look(kind, started.elapsed(), outcome.is_ok());
+    context.metrics.reconciled(kind, started.elapsed(), outcome.is_ok());
     outcome.map_err(|error| {
         let name = object.meta().name.as_deref().unwrap_or_default();
         let namespace = object.meta().namespace.as_deref().unwrap_or_default();

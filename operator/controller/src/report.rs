@@ -97,12 +97,15 @@ where
     K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + DeserializeOwned + Serialize + Clone,
     K: std::fmt::Debug,
 {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let kind = K::kind(&());
+    if let Ok(conditions) = serde_json::from_value::<Vec<Condition>>(status["conditions"].clone()) {
+        context.metrics.conditions(&kind, &namespace, &name, &conditions);
+    }
     if before == status || !exact && same_but_numbers(before, status) {
         return Ok(false);
     }
-    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let api: Api<K> = Api::namespaced(context.client.clone(), &namespace);
-    let kind = K::kind(&());
     let patch = json!({
         "apiVersion": K::api_version(&()),
         "kind": kind,

@@ -47,12 +47,17 @@ impl Pulse {
         beat
     }
 
-    /// Kinds that were not heard of for too long.
-    pub(crate) fn silent(&self) -> Vec<String> {
+    /// How many seconds ago each kind was last heard of.
+    pub(crate) fn silences(&self) -> Vec<(String, i64)> {
         let now = Timestamp::now().as_second();
         let kinds = self.kinds.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let is_silent = |beat: &AtomicI64| now - beat.load(Ordering::Relaxed) > SILENCE.as_secs() as i64;
-        kinds.iter().filter(|(_, beat)| is_silent(beat)).map(|(kind, _)| kind.clone()).collect()
+        kinds.iter().map(|(kind, beat)| (kind.clone(), now - beat.load(Ordering::Relaxed))).collect()
+    }
+
+    /// Kinds that were not heard of for too long.
+    pub(crate) fn silent(&self) -> Vec<String> {
+        let too_long = SILENCE.as_secs() as i64;
+        self.silences().into_iter().filter(|(_, silence)| *silence > too_long).map(|(kind, _)| kind).collect()
     }
 }
 
