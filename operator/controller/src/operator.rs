@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use fairway_api::{Model, ModelApproval, ModelEndpoint, TrainingRun};
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -70,7 +71,7 @@ pub async fn run(client: Client, settings: Settings, stop: CancellationToken) ->
     let ended = tokio::select! {
         () = stop.cancelled() => Ok(()),
         lost = candidate.keep() => lost,
-        ended = lead_all(client, settings, metrics, pulse) => ended,
+        ended = lead_all(client, settings, metrics, pulse).boxed() => ended,
     };
     candidate.resign().await;
     stop.cancel();
@@ -82,7 +83,8 @@ pub async fn run(client: Client, settings: Settings, stop: CancellationToken) ->
 async fn lead_all(client: Client, settings: Settings, metrics: Arc<Metrics>, pulse: Arc<Pulse>) -> Result<()> {
     let places: Vec<Option<String>> =
         if settings.watch.is_empty() { vec![None] } else { settings.watch.iter().cloned().map(Some).collect() };
-    let led = places.into_iter().map(|place| lead(client.clone(), settings.clone(), metrics.clone(), &pulse, place));
+    let led =
+        places.into_iter().map(|place| lead(client.clone(), settings.clone(), metrics.clone(), &pulse, place).boxed());
     futures::future::try_join_all(led).await.map(drop)
 }
 
@@ -121,18 +123,18 @@ pub(crate) struct Failed {
 }
 
 async fn look_at_model(object: Arc<Guarded<Model>>, context: Arc<Context>) -> Result<Action, Failed> {
-    timed(&context, "model", object.as_ref(), model::look(&context, &object)).await
+    timed(&context, "model", object.as_ref(), model::look(&context, &object).boxed()).await
 }
 
 async fn look_at_endpoint(object: Arc<Guarded<ModelEndpoint>>, context: Arc<Context>) -> Result<Action, Failed> {
-    timed(&context, "endpoint", object.as_ref(), endpoint::look(&context, &object)).await
+    timed(&context, "endpoint", object.as_ref(), endpoint::look(&context, &object).boxed()).await
 }
 
 async fn timed<K: Resource<DynamicType = ()>>(
     context: &Context,
     kind: &str,
     object: &K,
-    look: impl Future<Output = Result<Action>>,
+    look: BoxFuture<'_, Result<Action>>,
 ) -> Result<Action, Failed> {
     let started = Instant::now();
     let outcome = match tokio::time::timeout(LOOK_WITHIN, look).await {

@@ -20,6 +20,7 @@ use fairway_core::policy::{EndpointPolicy, ModelPolicy};
 use fairway_core::{Plan, Reason};
 use fairway_registry::{EndpointLog, Error as RegistryError, ModelLog};
 use fairway_wire::Window;
+use futures::FutureExt;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
@@ -98,7 +99,7 @@ pub(crate) async fn look(context: &Arc<Context>, guarded: &Guarded<ModelEndpoint
     }
     let lopped = context.endpoint_loops.of(&uid).await;
     let mut memory = lopped.lock().await;
-    let outcome = memory.look(context, endpoint, key).await;
+    let outcome = memory.look(context, endpoint, key).boxed().await;
     if let Err(error) = &outcome {
         report::failure(context, endpoint, error).await;
     }
@@ -113,10 +114,10 @@ impl EndpointLoop {
             return report::suspended(context, endpoint, now).await;
         }
         self.open(context, &subject).await?;
-        let seen = self.observe(context, &subject).await?;
+        let seen = self.observe(context, &subject).boxed().await?;
         self.keep_windows(context, &subject, &seen.heard.windows).await?;
-        let decided = self.decide(context, &subject, seen, now).await?;
-        self.apply(context, &subject, &decided).await?;
+        let decided = self.decide(context, &subject, seen, now).boxed().await?;
+        self.apply(context, &subject, &decided).boxed().await?;
         self.tell(context, &subject, &decided);
         self.report(context, &subject, &decided, now).await?;
         let status = &decided.plan.status;

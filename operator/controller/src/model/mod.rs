@@ -18,6 +18,7 @@ use fairway_core::policy::ModelPolicy;
 use fairway_core::{Plan, Reason};
 use fairway_registry::{Error as RegistryError, ModelLog};
 use fairway_wire::{Profile, Target};
+use futures::FutureExt;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
@@ -110,7 +111,7 @@ pub(crate) async fn look(context: &Arc<Context>, guarded: &Guarded<Model>) -> Re
     }
     let memory = context.model_loops.of(&uid).await;
     let mut memory = memory.lock().await;
-    let outcome = memory.look(context, model, key).await;
+    let outcome = memory.look(context, model, key).boxed().await;
     if let Err(error) = &outcome {
         report::failure(context, model, error).await;
     }
@@ -125,7 +126,7 @@ impl ModelLoop {
         let opened = self.opened.as_mut().context("the model is not open")?;
         opened.kept.take_in(&context.board.take_windows(&subject.key));
         let seen = opened.observe(context, &subject).await?;
-        let decided = match opened.decide(context, &subject, seen, now).await {
+        let decided = match opened.decide(context, &subject, seen, now).boxed().await {
             Ok(decided) => decided,
             Err(error) => {
                 let gone_on = |cause: &(dyn std::error::Error + 'static)| {
@@ -138,7 +139,7 @@ impl ModelLoop {
                 return Err(error);
             }
         };
-        opened.apply(context, &subject, &decided, now).await?;
+        opened.apply(context, &subject, &decided, now).boxed().await?;
         if context.board.tell_baseline(&subject.key, decided.plan.status.serve_baseline) {
             wake_endpoints(context, &subject.key);
         }
