@@ -1,6 +1,7 @@
 //! The command line. Help texts teach: each says what happens, what is written, and gives an example.
 
 mod backtest;
+mod plane;
 mod registry;
 mod train;
 
@@ -12,6 +13,7 @@ use clap_complete::Shell;
 use crate::output::Output;
 
 pub use backtest::Backtest;
+pub use plane::{Router, Serve};
 pub use registry::{
     ActorArgument, AliasName, AuthorArgument, ModelName, Registry, RegistryArgument, StoreArgument, StoreOption,
     VersionName, options_of,
@@ -66,6 +68,24 @@ pub enum Command {
     ///
     /// Example:  fairway train --registry s3://models/shop --namespace shop --model recs --run 0007-drift
     Train(Train),
+    /// Serve one version from a registry, as a model server that routers ask
+    ///
+    /// Fetches the version's bundle, checks every byte against the digest (and a signature of one of the --signer keys),
+    /// loads it, and asks it its own golden requests. Only then it listens: the Open Inference Protocol v2 (`POST
+    /// /v2/models/<MODEL>/infer`), `GET /v2/models/<MODEL>/fairway` for routers, `GET /metrics`. With --behind it stands
+    /// before another's server of that protocol, which must reproduce the golden answers too.
+    ///
+    /// Example:  fairway serve --registry s3://models/shop --namespace shop --model recs --version sha256:4f1c…
+    Serve(Serve),
+    /// Answer users: assign them to versions, ask model servers, count
+    ///
+    /// The data plane of an endpoint in a process of its own. Does what its orders say (which version, which weights, until
+    /// when, and where the model servers are), read again whenever the file changes. While no model server answers, and
+    /// before there is one, popularity does. The operator asks for windows and renews the lease at `POST /v1/poll` of the
+    /// admin port; `POST /admin/abort` with the token sets the canary to 0.
+    ///
+    /// Example:  fairway router --orders-file orders.json --model recs --users-key users.key
+    Router(Router),
     /// Replay recorded purchases as live traffic and compare ways to retrain
     ///
     /// Each invoice of a known customer is a visit: recommend 20 items, then feed back what was bought. Four policies are

@@ -5,6 +5,7 @@ mod commands;
 mod exit;
 mod live;
 mod output;
+mod plane;
 mod replay;
 mod runtime;
 mod story;

@@ -52,7 +52,7 @@ mod canonical;
 mod linear;
 mod tensors;
 
-pub use bundle::{Bundle, BundleManifest, Finding, GoldenRequest, bundle_schema, check, load_family};
+pub use bundle::{Bundle, BundleManifest, Described, Finding, GoldenRequest, bundle_schema, check, load_family};
 pub use ease::Ease;
 pub use error::Error;
 pub use features::{FeatureDefinitions, ItemFeature, ItemFeatureKind, UserFeature, UserFeatureKind};

@@ -12,7 +12,7 @@ mod window;
 
 pub use decision::Decision;
 pub use event::{Event, EventKind};
-pub use orders::{ORDERS_KEY, Orders, Poll, Polled, ServedAt};
+pub use orders::{ORDERS_KEY, Orders, Poll, Polled, RouterSettings, ServedAt};
 pub use profile::{FeatureProfile, Profile};
 pub use recommend::{Context, Item, Reason, RecommendRequest, RecommendResponse, Rung, Track};
 pub use route::{Canary, Route, Target, Weight, WeightError};

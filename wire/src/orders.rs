@@ -4,20 +4,69 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Route, Target, Window};
+use crate::{EventKind, Route, Target, Window};
 
 /// Key of the ConfigMap that holds an endpoint's [`Orders`] as JSON.
 pub const ORDERS_KEY: &str = "orders.json";
 
 /// What a router is to do: the route, and where the model servers are. Servers may be named before the route names
 /// their version, so that routers know them when users come.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Orders {
     /// Who gets which version; none before the first one.
     pub route: Option<Route>,
     /// The model servers.
     pub versions: Vec<ServedAt>,
+    /// What it counts and keeps.
+    #[serde(default)]
+    pub settings: RouterSettings,
+}
+
+/// What a router counts and keeps, from its manifests: the same for as long as it runs. A router that is told of others
+/// says so and goes on with those that it began with, because what it has counted rests on them: it is to be restarted.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct RouterSettings {
+    /// Which events count as consumption: they are the reward, the history and the popularity.
+    pub reward_event: EventKind,
+    /// How long after an exposure feedback counts for it, milliseconds.
+    pub reward_within_ms: u64,
+    /// Most reward that one exposure can earn.
+    pub reward_cap: f64,
+    /// Share of the decisions that is logged, 0 to 1.
+    pub decision_sample: f64,
+    /// Most items kept of a user's history.
+    pub history_max: u32,
+}
+
+impl Default for RouterSettings {
+    fn default() -> Self {
+        Self {
+            reward_event: EventKind::Purchase,
+            reward_within_ms: 7 * 86_400_000,
+            reward_cap: 10.0,
+            decision_sample: 1.0,
+            history_max: 500,
+        }
+    }
+}
+
+impl RouterSettings {
+    /// What cannot be used, if anything: the field, and what it may be.
+    pub fn fault(&self) -> Option<&'static str> {
+        if !(self.reward_cap.is_finite() && self.reward_cap > 0.0) {
+            Some("settings.rewardCap must be above 0")
+        } else if !(0.0..=1.0).contains(&self.decision_sample) {
+            Some("settings.decisionSample must be from 0 to 1")
+        } else if self.reward_within_ms == 0 {
+            Some("settings.rewardWithinMs must be above 0")
+        } else if !(1..=1_000_000).contains(&self.history_max) {
+            Some("settings.historyMax must be from 1 to 1000000")
+        } else {
+            None
+        }
+    }
 }
 
 /// Where a version is served.
@@ -62,4 +111,32 @@ pub struct Polled {
     /// Windows that were dropped because nobody took them.
     #[serde(default)]
     pub lost: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_of_before_there_were_settings_have_the_usual_ones() {
+        let orders: Orders = serde_json::from_str(r#"{"route": null, "versions": []}"#).unwrap();
+        assert_eq!((orders.settings, orders.settings.fault()), (RouterSettings::default(), None));
+        let text = r#"{"route": null, "versions": [], "settings": {"rewardEvent": "click", "decisionSample": 0.1}}"#;
+        let orders: Orders = serde_json::from_str(text).unwrap();
+        assert_eq!((orders.settings.reward_event, orders.settings.history_max), (EventKind::Click, 500));
+        assert!(serde_json::from_str::<Orders>(&text.replace("decisionSample", "sample")).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        let usual = RouterSettings::default();
+        for (settings, field) in [
+            (RouterSettings { reward_cap: f64::NAN, ..usual }, "rewardCap"),
+            (RouterSettings { decision_sample: 1.1, ..usual }, "decisionSample"),
+            (RouterSettings { reward_within_ms: 0, ..usual }, "rewardWithinMs"),
+            (RouterSettings { history_max: 0, ..usual }, "historyMax"),
+        ] {
+            assert!(settings.fault().is_some_and(|fault| fault.contains(field)), "{field}");
+        }
+    }
 }

@@ -6,7 +6,9 @@ mod init;
 pub mod registry;
 mod replay;
 mod rollout;
+mod router;
 mod run;
+mod serve;
 mod state;
 mod status;
 mod train;
@@ -30,6 +32,8 @@ pub async fn run(arguments: Arguments) -> Result<Code> {
         Command::Validate(validate) => validate::run(&validate),
         Command::Up(up) => up::run(up).await,
         Command::Run(run) => run::run(run).await,
+        Command::Serve(serve) => serve::run(serve).await,
+        Command::Router(router) => router::run(router).await,
         Command::Train(train) => train::run(train).await,
         Command::Replay(replay) => replay::run(replay).await,
         Command::Backtest(backtest) => backtest::run(*backtest).await,

@@ -199,7 +199,11 @@ fn clock(up: &Up, story: Option<&Story>, last: Option<Timestamp>) -> Clock {
     Clock::sped(last.map_or(start, |last| last.max(start)), speed)
 }
 
-async fn bind(address: std::net::SocketAddr, option: &str) -> Result<TcpListener> {
+/// Takes an address, which `option` has named.
+///
+/// # Errors
+/// It is taken, or not allowed.
+pub async fn bind(address: std::net::SocketAddr, option: &str) -> Result<TcpListener> {
     TcpListener::bind(address)
         .await
         .with_context(|| format!("{option} {address} is taken or not allowed: name another one"))

@@ -427,7 +427,7 @@ impl<Effect: Clone, Status: Clone + PartialEq> Kept<Effect, Status> {
 }
 
 /// Where a window is kept: keys are in order of time.
-pub(super) fn window_key(window: &Window) -> String {
+pub fn window_key(window: &Window) -> String {
     format!("{:013}-{}-{:08}", window.start.as_millisecond(), window.replica, window.seq)
 }
 

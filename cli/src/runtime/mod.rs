@@ -17,7 +17,7 @@ mod wanted;
 pub use admin::{AdminState, routes};
 pub use clock::Clock;
 pub use journal::{Journal, Line};
-pub use look::{Command, Runtime, Stored};
+pub use look::{Command, Runtime, Stored, window_key};
 pub use progress::{Meter, Step};
 pub use restore::stored_report;
 pub use spec::Spec;

@@ -13,6 +13,8 @@ use fairway_server::{Builtin, Router};
 use fairway_wire::Target;
 use tokio::task::JoinHandle;
 
+use crate::plane::fetched;
+
 /// What is loaded, what is being loaded, and what could not be.
 pub(super) struct Versions {
     cache: PathBuf,
@@ -67,10 +69,7 @@ impl Versions {
         let signers = self.signers.clone();
         let task = tokio::spawn(async move {
             let digest: Digest = wanted.parse()?;
-            if !signers.is_empty() {
-                log.verify(&digest, &signers).await.context(UNSIGNED)?;
-            }
-            let dir = log.fetch(&digest, &cache).await?;
+            let dir = fetched(&log, &digest, &cache, &signers, UNSIGNED).await?;
             tokio::task::spawn_blocking(move || Bundle::load(&dir).context("the bundle was refused")).await?
         });
         self.loading.insert(digest.clone(), (target.clone(), task));

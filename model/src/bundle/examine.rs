@@ -46,9 +46,42 @@ pub fn check(dir: &Path) -> Vec<Finding> {
     findings
 }
 
-/// The bundle, or everything that is wrong with it.
-pub(super) fn examine(dir: &Path) -> Result<Bundle, Vec<Finding>> {
+/// A bundle without its model: all that is needed to ask another's server for its answers, and to check them.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// `bundle.json`, of any family.
+    pub manifest: BundleManifest,
+    /// `items.json`.
+    pub items: Vocabulary,
+    /// `profile.json`.
+    pub profile: Profile,
+    /// `golden.jsonl`.
+    pub golden: Vec<GoldenRequest>,
+}
+
+/// What could be read of a bundle's files but the weights.
+struct Read {
+    manifest: Option<BundleManifest>,
+    items: Option<Vocabulary>,
+    profile: Option<Profile>,
+    golden: Option<Vec<GoldenRequest>>,
+}
+
+/// All of a bundle but its model, or everything that is wrong with that.
+pub(super) fn describe(dir: &Path) -> Result<Described, Vec<Finding>> {
     let mut all = Findings::default();
+    match read(&mut all, dir) {
+        Read { manifest: Some(manifest), items: Some(items), profile: Some(profile), golden: Some(golden) }
+            if all.0.is_empty() =>
+        {
+            Ok(Described { manifest, items, profile, golden })
+        }
+        _ => Err(all.0),
+    }
+}
+
+/// Reads and checks everything but the weights.
+fn read(all: &mut Findings, dir: &Path) -> Read {
     let manifest = all.ok(BUNDLE_FILE, read_manifest(dir));
     let items: Option<Vocabulary> = all.ok(ITEMS_FILE, files::json(dir, ITEMS_FILE, files::ITEMS_MAX));
     let profile_text = all.ok(PROFILE_FILE, files::text(dir, PROFILE_FILE, files::SMALL_MAX));
@@ -58,11 +91,18 @@ pub(super) fn examine(dir: &Path) -> Result<Bundle, Vec<Finding>> {
     let golden = files::text(dir, GOLDEN_FILE, files::SMALL_MAX).and_then(|text| golden::parse(&text));
     let golden = all.ok(GOLDEN_FILE, golden);
     if let Some(manifest) = &manifest {
-        check_manifest(&mut all, manifest, items.as_ref(), profile_text.as_deref());
+        check_manifest(all, manifest, items.as_ref(), profile_text.as_deref());
     }
     if let (Some(profile), Some(items)) = (&profile, &items) {
-        check_profile(&mut all, profile, items.len());
+        check_profile(all, profile, items.len());
     }
+    Read { manifest, items, profile, golden }
+}
+
+/// The bundle, or everything that is wrong with it.
+pub(super) fn examine(dir: &Path) -> Result<Bundle, Vec<Finding>> {
+    let mut all = Findings::default();
+    let Read { manifest, items, profile, golden } = read(&mut all, dir);
     let recommender = match (&manifest, items) {
         (Some(manifest), Some(items)) => all.ok(WEIGHTS_FILE, load_family(&manifest.family, dir, items)),
         _ => None,

@@ -76,16 +76,28 @@ impl GoldenRequest {
         self.answer.iter().map(|(item, score)| (item.as_str(), score.0.unwrap_or(f32::NAN)))
     }
 
-    /// The same request with the answer of a model.
-    pub(super) fn answered_by(&self, model: &dyn Recommender, now_ms: i64) -> Self {
-        let items = model.items();
+    /// The history as a model with these items knows it, when it is asked at `now_ms`.
+    pub fn seen(&self, items: &Vocabulary, now_ms: i64) -> Vec<Seen> {
         let length = self.history.len();
         let seen = |(at, name): (usize, &String)| {
             let age_ms = (length - at) as i64 * APART_MS;
             let item = items.get(name)?;
             Some(Seen { item, time_ms: now_ms.saturating_sub(age_ms) })
         };
-        let history: Vec<Seen> = self.history.iter().enumerate().filter_map(seen).collect();
+        self.history.iter().enumerate().filter_map(seen).collect()
+    }
+
+    /// How another's answer, best first, differs from this request's, if it does.
+    pub fn differs_from(&self, answer: &[(String, f32)]) -> Option<String> {
+        let score = |score: f32| Score(Some(score).filter(|x| x.is_finite()));
+        let answer = answer.iter().map(|(item, found)| (item.clone(), score(*found))).collect();
+        self.differs(&Self { answer, ..self.clone() })
+    }
+
+    /// The same request with the answer of a model.
+    pub(super) fn answered_by(&self, model: &dyn Recommender, now_ms: i64) -> Self {
+        let items = model.items();
+        let history = self.seen(items, now_ms);
         let mut scores = vec![0.0; items.len()];
         let segment = self.segment.as_deref();
         model.score(&Query { history: &history, segment, now_ms }, &mut scores);

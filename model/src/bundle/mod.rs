@@ -17,7 +17,7 @@ use std::path::Path;
 
 use fairway_wire::Profile;
 
-pub use examine::{Finding, check};
+pub use examine::{Described, Finding, check};
 pub use golden::{GOLDEN_MAX, GoldenRequest};
 pub use manifest::{BundleManifest, FORMAT, TIE_RULE, bundle_schema};
 
@@ -113,6 +113,15 @@ impl Bundle {
     /// [`Error::Refused`] with everything that is wrong.
     pub fn load(dir: &Path) -> Result<Self, Error> {
         examine::examine(dir).map_err(|findings| Error::Refused { dir: dir.to_owned(), findings })
+    }
+
+    /// Reads and checks everything but the model, of whatever family: another's server answers for it. Whether that one
+    /// reproduces the golden answers is for the caller to ask.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with everything that is wrong.
+    pub fn describe(dir: &Path) -> Result<Described, Error> {
+        examine::describe(dir).map_err(|findings| Error::Refused { dir: dir.to_owned(), findings })
     }
 }
 

@@ -356,3 +356,30 @@ fn the_card_says_what_was_trained_on_what() {
         assert!(card.contains(part), "{part} in {card}");
     }
 }
+
+#[test]
+fn a_family_of_somebody_else_is_described_and_its_answers_are_checked() {
+    let dir = write(&ease());
+    edit(&dir, BUNDLE_FILE, |bundle| bundle["family"] = "a-transformer".into());
+    fs::remove_file(dir.path().join(WEIGHTS_FILE)).unwrap();
+    assert!(Bundle::load(dir.path()).is_err());
+    let described = Bundle::describe(dir.path()).unwrap();
+    assert_eq!((described.manifest.family.as_str(), described.items.len()), ("a-transformer", 12));
+    let model = ease();
+    for request in &described.golden {
+        let history = request.seen(&described.items, described.manifest.trained_through_ms);
+        assert!(history.is_sorted_by_key(|seen| seen.time_ms));
+        let mut scores = vec![0.0; 12];
+        let query = Query { history: &history, segment: request.segment.as_deref(), now_ms: 0 };
+        model.score(&query, &mut scores);
+        let mut best = Vec::new();
+        crate::top_k(&scores, |item| history.iter().any(|seen| seen.item == item), request.k, &mut best);
+        let mut answer: Vec<(String, f32)> =
+            best.into_iter().map(|(item, score)| (described.items.name(item).to_owned(), score)).collect();
+        assert_eq!(request.differs_from(&answer), None);
+        answer.pop();
+        assert!(request.differs_from(&answer).unwrap().contains("items where"));
+    }
+    edit(&dir, BUNDLE_FILE, |bundle| bundle["items"] = 11.into());
+    assert!(Bundle::describe(dir.path()).unwrap_err().to_string().contains("items.json has 12"));
+}

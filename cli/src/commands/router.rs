@@ -1,0 +1,148 @@
+//! `fairway router`: the data plane of an endpoint, in a process of its own.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use fairway_registry::{Access, Registry};
+use fairway_server::{
+    AdminToken, ConnectConfig, Pseudonyms, Router as DataPlane, RouterConfig, follow, router_admin_routes,
+};
+use fairway_wire::RouterSettings;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::up::{Signals, bind};
+use crate::args::Router;
+use crate::exit::{Code, Invalid};
+use crate::plane::{Bucket, Keeper, OrdersFile};
+use crate::runtime::Clock;
+
+/// Longest name of a replica, without its moment.
+const REPLICA_MAX: usize = 100;
+
+/// Serves until it is asked to stop.
+///
+/// # Errors
+/// Keys, ports or the registry cannot be used. Orders that are not there are waited for.
+pub async fn run(router: Router) -> Result<Code> {
+    let mut signals = Signals::new()?;
+    let (pseudonyms, token) = (pseudonyms(&router.users_key)?, token(router.admin_token_file.as_deref())?);
+    let bucket = bucket(&router).await?;
+    let listeners = (bind(router.listen, "--listen").await?, bind(router.admin, "--admin").await?);
+    let mut file = OrdersFile::new(router.orders_file.clone());
+    let orders = tokio::select! {
+        orders = file.first() => orders,
+        () = signals.stop() => return Ok(Code::Stopped),
+    };
+    let clock = Clock::real();
+    let config = config(&router.replica, &orders.settings, &clock);
+    let plane = DataPlane::new(config, clock.for_server(), pseudonyms);
+    if let Some(bucket) = &bucket {
+        bucket.restore(&plane).await;
+    }
+    let (sender, receiver) = watch::channel(orders);
+    let stop = CancellationToken::new();
+    let watching = tokio::spawn(file.watch(sender));
+    let following = tokio::spawn(follow(plane.clone(), receiver, ConnectConfig::new(&router.model), stop.clone()));
+    let keeping = bucket.map(|bucket| tokio::spawn(Keeper::new(bucket, plane.clone(), clock).keep(stop.clone())));
+    let served = serve(&mut signals, listeners, plane, token, &stop).await;
+    following.await?;
+    watching.await?;
+    if let Some(keeping) = keeping {
+        keeping.await?;
+    }
+    served.map(|()| Code::Done)
+}
+
+async fn serve(
+    signals: &mut Signals,
+    (public, admin): (TcpListener, TcpListener),
+    plane: Arc<DataPlane>,
+    token: Option<AdminToken>,
+    stop: &CancellationToken,
+) -> Result<()> {
+    eprintln!("recommend  http://{}/v1/recommend", public.local_addr()?);
+    eprintln!("polls      http://{}/v1/poll", admin.local_addr()?);
+    let extra = router_admin_routes(plane.clone(), token);
+    let servers = [
+        tokio::spawn(fairway_server::serve_public(public, plane.clone(), stop.clone())),
+        tokio::spawn(fairway_server::serve_admin(admin, plane, extra, stop.clone())),
+    ];
+    signals.stop().await;
+    eprintln!("stopping: answering what is in flight, then storing what is open");
+    stop.cancel();
+    for server in servers {
+        server.await?.context("serving")?;
+    }
+    Ok(())
+}
+
+fn config(replica: &str, settings: &RouterSettings, clock: &Clock) -> RouterConfig {
+    // It becomes part of keys in the bucket.
+    let usable = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-';
+    let name: String = replica.to_ascii_lowercase().chars().filter(usable).take(REPLICA_MAX).collect();
+    RouterConfig {
+        replica: format!("{}-{}", name.trim_matches('-'), clock.now().as_millisecond()).trim_matches('-').to_owned(),
+        reward_event: settings.reward_event,
+        reward_within: Duration::from_millis(settings.reward_within_ms),
+        reward_cap: settings.reward_cap,
+        decision_sample: settings.decision_sample,
+        history_max: settings.history_max as usize,
+        ..RouterConfig::default()
+    }
+}
+
+/// Of a mounted key: a router that made one of its own would know nobody that the others know.
+fn pseudonyms(path: &Path) -> Result<Pseudonyms> {
+    if !path.is_file() {
+        let cure = "make one with `openssl rand -hex 32`, and give all routers of the model the same";
+        return Err(Invalid(format!("--users-key {}: there is no such file; {cure}", path.display())).into());
+    }
+    Ok(Pseudonyms::load_or_create(path)?)
+}
+
+fn token(path: Option<&Path>) -> Result<Option<AdminToken>> {
+    let Some(path) = path else { return Ok(None) };
+    let text = std::fs::read_to_string(path).with_context(|| format!("--admin-token-file {}", path.display()))?;
+    let token = AdminToken::new(&text).ok_or_else(|| {
+        Invalid(format!("--admin-token-file {}: too short; a token has 16 characters at least", path.display()))
+    })?;
+    Ok(Some(token))
+}
+
+async fn bucket(router: &Router) -> Result<Option<Bucket>> {
+    let (Some(url), Some(endpoint)) = (&router.registry, &router.endpoint) else { return Ok(None) };
+    // It writes below its endpoint only, and asks nothing about the registry itself.
+    let registry = Registry::open_with(url, &router.store.options()?, Access::Read).await?;
+    Ok(Some(Bucket(registry.endpoint(&router.namespace, endpoint)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_s_name_fits_into_keys_and_is_another_after_a_restart() {
+        let clock = Clock::manual(jiff::Timestamp::from_second(7).unwrap());
+        let name = |replica: &str| config(replica, &RouterSettings::default(), &clock).replica;
+        assert_eq!(name("shop-router-7c9d"), "shop-router-7c9d-7000");
+        assert_eq!(name("-Shop/Röuter_1."), "shoprouter1-7000");
+        assert_eq!(name("…"), "7000");
+    }
+
+    #[test]
+    fn keys_and_tokens_are_files_that_hold_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        assert!(pseudonyms(&path).err().unwrap().to_string().contains("openssl rand"));
+        assert!(!path.exists(), "nothing is made");
+        std::fs::write(&path, "short\n").unwrap();
+        assert!(token(Some(&path)).err().unwrap().to_string().contains("16 characters"));
+        std::fs::write(&path, "0123456789abcdef0123456789abcdef\n").unwrap();
+        assert!(token(Some(&path)).unwrap().is_some() && pseudonyms(&path).is_ok());
+        assert!(token(None).unwrap().is_none());
+    }
+}

@@ -1,0 +1,24 @@
+//! A version's files from the registry: signed where that is asked for, and every byte checked against the digest.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use fairway_registry::sign::PublicKey;
+use fairway_registry::{Digest, ModelLog};
+
+/// The folder of the version's files. `unsigned` is what is said where none of the keys has signed it.
+///
+/// # Errors
+/// It is not signed as asked, not there, or not what its digest says.
+pub async fn fetched(
+    log: &ModelLog,
+    digest: &Digest,
+    cache: &Path,
+    signers: &[PublicKey],
+    unsigned: &'static str,
+) -> Result<PathBuf> {
+    if !signers.is_empty() {
+        log.verify(digest, signers).await.context(unsigned)?;
+    }
+    Ok(log.fetch(digest, cache).await?)
+}

@@ -1,0 +1,12 @@
+//! The data plane in processes of its own: a model server of one version, and a router that asks such servers. What they
+//! answer is in `fairway-server`; here is where they get what they need, and where the router's records go.
+
+mod bucket;
+mod fetched;
+mod foreign;
+mod orders_file;
+
+pub use bucket::{Bucket, Keeper};
+pub use fetched::fetched;
+pub use foreign::Behind;
+pub use orders_file::OrdersFile;
