@@ -13,6 +13,7 @@
 //! | what a model is, and what follows | `model/{observe, build, apply, report}` |
 //! | what routers saw | `routers` |
 //! | what is remembered between looks | `kept`, `board` |
+//! | what people ask from the command line | `people` |
 //!
 //! What it does not do: it decides nothing, serves no user, and never touches the bucket's data unless a manifest says so.
 #![forbid(unsafe_code)]
@@ -31,6 +32,7 @@ mod model;
 mod names;
 mod operator;
 mod orders;
+mod people;
 mod pod;
 mod report;
 mod routers;
@@ -43,5 +45,6 @@ pub use kube::Client;
 pub use model::{RunCause, TrainResult};
 pub use operator::{connect, run};
 pub use orders::follow_orders;
+pub use people::{Check, People, Reasons};
 pub use settings::{PlanRun, Settings};
 pub use wanted::{Wanted, wanted};
