@@ -14,7 +14,7 @@ use clap_complete::Shell;
 use crate::output::Output;
 
 pub use backtest::Backtest;
-pub use cluster::{Operator, Story};
+pub use cluster::{Approve, Doctor, Operator, Story};
 pub use plane::{Router, Serve};
 pub use registry::{
     ActorArgument, AliasName, AuthorArgument, ModelName, Registry, RegistryArgument, StoreArgument, StoreOption,
@@ -111,6 +111,14 @@ pub enum Command {
     Backtest(Box<Backtest>),
     /// Show what a running or stopped `fairway up` serves, and why
     Status(Place),
+    /// Say what is missing on a cluster: definitions, rights, an operator that leads
+    ///
+    /// Asks the cluster that the kubeconfig names, and changes nothing. Exit code 1 if anything is missing.
+    Doctor(Doctor),
+    /// Say yes (or, with --reject, no) to a version, as a ModelApproval on the cluster that the kubeconfig names
+    ///
+    /// The word is yours: the API server takes it only in your own name. Deleting the ModelApproval takes it back.
+    Approve(Approve),
     /// Keep versions of models: look, push, pull, move aliases, approve, sign, delete, export
     ///
     /// A registry is a bucket or a folder, without a server. Models are written `namespace/name`, or `name` where there
@@ -201,12 +209,18 @@ fn parse_speed(text: &str) -> Result<f64, String> {
     if (1.0..=100_000.0).contains(&speed) { Ok(speed) } else { Err("between 1 and 100000".to_owned()) }
 }
 
-/// Where a running or stopped `fairway up` keeps its state.
+/// Where a running or stopped `fairway up` keeps its state; or an endpoint on a cluster.
 #[derive(Clone, Debug, Args)]
 pub struct StateArgument {
     /// The state folder of `fairway up` [default: the only one under .fairway]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+    /// Instead of `fairway up`: this ModelEndpoint of the cluster that the kubeconfig names
+    #[arg(long, value_name = "NAME", conflicts_with = "state")]
+    pub endpoint: Option<String>,
+    /// Its namespace [default: the kubeconfig's]
+    #[arg(short, long, value_name = "NS", requires = "endpoint")]
+    pub namespace: Option<String>,
     /// How to reach the registry's store
     #[command(flatten)]
     pub store: StoreArgument,

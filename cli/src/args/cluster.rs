@@ -7,6 +7,7 @@ use clap::Args;
 use fairway_api::values::Duration;
 
 use super::StoreArgument;
+use crate::output::Output;
 
 /// See [`super::Command::Operator`].
 #[derive(Debug, Args)]
@@ -47,6 +48,39 @@ pub struct Operator {
     /// Objects of a kind that are looked at at once
     #[arg(long, value_name = "N", env = "FAIRWAY_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub concurrency: u16,
+}
+
+/// See [`super::Command::Doctor`].
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// The namespace of the manifests [default: the kubeconfig's]
+    #[arg(short, long, value_name = "NS")]
+    pub namespace: Option<String>,
+    /// The namespace of the operator
+    #[arg(long, value_name = "NS", default_value = "fairway-system")]
+    pub operator_namespace: String,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// See [`super::Command::Approve`].
+#[derive(Debug, Args)]
+pub struct Approve {
+    /// The model
+    pub model: String,
+    /// The version's digest [default: that of the model's challenger]
+    #[arg(long, value_name = "sha256:…")]
+    pub digest: Option<String>,
+    /// Say no instead; needs --reason
+    #[arg(long, requires = "reason")]
+    pub reject: bool,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// The namespace [default: the kubeconfig's]
+    #[arg(short, long, value_name = "NS")]
+    pub namespace: Option<String>,
 }
 
 /// See [`super::Command::Story`].

@@ -2,6 +2,7 @@
 
 mod backtest;
 mod bundle;
+mod cluster;
 mod init;
 mod operator;
 pub mod registry;
@@ -33,6 +34,8 @@ pub async fn run(arguments: Arguments) -> Result<Code> {
         Command::Init(init) => init::run(init).await,
         Command::Validate(validate) => validate::run(&validate),
         Command::Up(up) => up::run(up).await,
+        Command::Doctor(doctor) => cluster::doctor(&doctor).await,
+        Command::Approve(approve) => cluster::approve(approve).await,
         Command::Operator(operator) => operator::run(operator).await,
         Command::Story(story) => story::run(story).await,
         Command::Run(run) => run::run(run).await,

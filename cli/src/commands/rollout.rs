@@ -3,16 +3,20 @@
 use std::io::{BufRead, IsTerminal, Write};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-use fairway_core::endpoint::{Ended, RolloutRequest, RolloutResult};
+use anyhow::{Context, Result, bail};
+use fairway_api::values::VersionRef;
+use fairway_api::{RolloutCommand, RolloutVerb};
+use fairway_core::Reason;
+use fairway_core::endpoint::{Ended, RolloutResult};
 use fairway_core::plan::{elapsed, spell};
 use fairway_registry::Reference;
 use fairway_wire::Target;
 use serde_json::json;
 
+use super::cluster::Cluster;
 use super::state::StateFolder;
 use super::status;
-use crate::args::{Place, Rollout, StateArgument};
+use crate::args::{Place, Rollout};
 use crate::exit::{Code, Invalid};
 use crate::output::{self, Output, table};
 use crate::runtime::Line;
@@ -26,30 +30,18 @@ pub async fn run(rollout: Rollout) -> Result<Code> {
         Rollout::Status(place) => status::run(place).await,
         Rollout::History(place) => history(&place).await,
         Rollout::Watch(place) => watch(&place).await,
-        Rollout::Pause(place) => send(&place, RolloutRequest::Pause).await,
-        Rollout::Resume(place) => send(&place, RolloutRequest::Resume).await,
-        Rollout::Abort(place) => send(&place, RolloutRequest::Abort).await,
-        Rollout::Retry(place) => send(&place, RolloutRequest::Retry).await,
+        Rollout::Pause(place) => send(&place, RolloutVerb::Pause).await,
+        Rollout::Resume(place) => send(&place, RolloutVerb::Resume).await,
+        Rollout::Abort(place) => send(&place, RolloutVerb::Abort).await,
+        Rollout::Retry(place) => send(&place, RolloutVerb::Retry).await,
         Rollout::Promote { full, yes, place } => {
             if full && !yes {
                 confirm("this sends all users to the candidate without further evidence")?;
             }
-            send(&place, RolloutRequest::Promote { full }).await
+            send(&place, RolloutVerb::Promote { full }).await
         }
-        Rollout::Undo { to, place } => {
-            let to = match to {
-                Some(number) => Some(target(&place.state, number).await?),
-                None => None,
-            };
-            send(&place, RolloutRequest::Undo { to }).await
-        }
+        Rollout::Undo { to, place } => send(&place, RolloutVerb::Undo { to: to.map(VersionRef::Number) }).await,
     }
-}
-
-async fn target(state: &StateArgument, number: u64) -> Result<Target> {
-    let (model, _) = StateFolder::find(state)?.logs().await?;
-    let version = model.resolve(&Reference::number(number)).await?;
-    Ok(Target { version: version.number, digest: version.digest.to_string() })
 }
 
 fn confirm(what: &str) -> Result<()> {
@@ -63,17 +55,44 @@ fn confirm(what: &str) -> Result<()> {
     if line.trim() == "yes" { Ok(()) } else { bail!(Invalid("nothing was changed".to_owned())) }
 }
 
-async fn send(place: &Place, request: RolloutRequest) -> Result<Code> {
-    let who = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
-    let mut body = serde_json::to_value(&request)?;
-    body["who"] = json!(who);
-    let reasons = StateFolder::find(&place.state)?.send(reqwest::Method::POST, "/admin/rollout", Some(body)).await?;
+async fn send(place: &Place, verb: RolloutVerb) -> Result<Code> {
+    let reasons = match Cluster::named(place).await? {
+        Some(cluster) => cluster.ask(verb).await?,
+        None => send_here(place, verb).await?,
+    };
     let had_nothing_to_do = reasons.iter().any(|reason| reason.code.starts_with("NothingTo"));
     place.output.print(&json!({"reasons": reasons}), |_| output::reasons(&reasons))?;
     Ok(if had_nothing_to_do { Code::Invalid } else { Code::Done })
 }
 
+async fn send_here(place: &Place, verb: RolloutVerb) -> Result<Vec<Reason>> {
+    let folder = StateFolder::find(&place.state)?;
+    let who = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
+    let (model, _) = match &verb {
+        // Only a named version needs the registry: the other verbs go without.
+        RolloutVerb::Undo { to: Some(_) } => folder.logs().await.map(|(model, log)| (Some(model), Some(log)))?,
+        _ => (None, None),
+    };
+    let named = match (&verb, &model) {
+        (RolloutVerb::Undo { to: Some(VersionRef::Number(number)) }, Some(model)) => {
+            let version = model.resolve(&Reference::number(*number)).await?;
+            Some(Target { version: version.number, digest: version.digest.to_string() })
+        }
+        _ => None,
+    };
+    let command = RolloutCommand { id: "here".to_owned(), who: who.clone(), verb };
+    let request = command.request(|version| named.with_context(|| format!("there is no version {version}")))?;
+    let mut body = serde_json::to_value(&request)?;
+    body["who"] = json!(who);
+    folder.send(reqwest::Method::POST, "/admin/rollout", Some(body)).await
+}
+
 async fn history(place: &Place) -> Result<Code> {
+    if place.state.endpoint.is_some() {
+        bail!(Invalid(
+            "the history of an endpoint on a cluster is in its bucket and in its Events: kubectl describe".to_owned()
+        ));
+    }
     let report = status::report(&StateFolder::find(&place.state)?).await?;
     let history: Vec<Ended> = serde_json::from_value(report["history"].clone()).unwrap_or_default();
     place.output.print(&history, |history| {
@@ -99,6 +118,9 @@ async fn history(place: &Place) -> Result<Code> {
 
 /// Prints new events until Ctrl-C or until the process ends; as JSON, one object a line.
 async fn watch(place: &Place) -> Result<Code> {
+    if let Some(cluster) = Cluster::named(place).await? {
+        return cluster.watch(place).await;
+    }
     let folder = StateFolder::find(&place.state)?;
     let mut last = None;
     while let Some(live) = folder.live().await {

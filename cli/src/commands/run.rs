@@ -9,6 +9,7 @@ use fairway_registry::ModelLog;
 use serde::Serialize;
 use serde_json::json;
 
+use super::cluster::Cluster;
 use super::state::StateFolder;
 use crate::args::{Place, Run};
 use crate::exit::{Code, Invalid};
@@ -38,11 +39,20 @@ pub async fn run(run: Run) -> Result<Code> {
     match run {
         Run::Start { name, reason, force, wait, timeout, place } => {
             let name = name.unwrap_or_else(|| format!("asked-{}", Clock::real().now().as_millisecond()));
+            if let Some(cluster) = Cluster::named(&place).await? {
+                return cluster.start_run(&name, force, wait.then_some(timeout.std()), &place).await;
+            }
             start(&name, &reason, force, wait.then_some(timeout.std()), &place).await
         }
-        Run::Watch { name, timeout, place } => watch(&name, timeout.std(), &place).await,
+        Run::Watch { name, timeout, place } => match Cluster::named(&place).await? {
+            Some(cluster) => cluster.watch_run(&name, timeout.std(), &place).await,
+            None => watch(&name, timeout.std(), &place).await,
+        },
         Run::Logs { name, place } => logs(&name, &place).await,
-        Run::Cancel { name, place } => cancel(&name, &place).await,
+        Run::Cancel { name, place } => match Cluster::named(&place).await? {
+            Some(cluster) => cluster.cancel_run(&name).await,
+            None => cancel(&name, &place).await,
+        },
     }
 }
 

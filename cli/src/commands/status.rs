@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use super::cluster::Cluster;
 use super::state::StateFolder;
 use crate::args::Place;
 use crate::exit::Code;
@@ -14,6 +15,11 @@ use crate::runtime::stored_report;
 /// # Errors
 /// There is no state, or the bucket cannot be read.
 pub async fn run(place: Place) -> Result<Code> {
+    if let Some(cluster) = Cluster::named(&place).await? {
+        let report = cluster.report().await?;
+        place.output.print(&report, draw)?;
+        return Ok(Cluster::code(&report));
+    }
     let folder = StateFolder::find(&place.state)?;
     let report = report(&folder).await?;
     place.output.print(&report, draw)?;
@@ -39,7 +45,7 @@ pub(super) async fn report(folder: &StateFolder) -> Result<Value> {
     Ok(report)
 }
 
-fn draw(report: &Value) -> String {
+pub(super) fn draw(report: &Value) -> String {
     let running = if report["running"] == json!(true) { "running" } else { "stopped; as last recorded" };
     let mut text = format!("{} serves {} ({running})\n\n", word(&report["endpoint"]), word(&report["model"]));
     text.push_str(&table(&["track", "version", "users", "digest"], tracks(report)));

@@ -177,7 +177,8 @@ impl People {
     /// The API server does not answer.
     pub async fn doctor(&self, operator: &str) -> Result<Vec<Check>> {
         let version = call(|| "asking for the version".to_owned(), self.client.apiserver_version()).await?;
-        let mut checks = vec![Check { what: format!("the API server answers ({})", version.git_version), missing: None }];
+        let mut checks =
+            vec![Check { what: format!("the API server answers ({})", version.git_version), missing: None }];
         checks.extend(self.definitions().await?);
         checks.extend(self.rights().await?);
         checks.push(self.leader(operator).await);
