@@ -2,10 +2,15 @@
 
 mod faults;
 mod http;
+mod inference;
+mod measure;
 mod memory;
+mod polls;
 mod privacy;
+mod remote;
 mod rewards;
 mod routing;
+mod servers;
 mod swap;
 mod wire;
 

@@ -1,0 +1,233 @@
+//! A router in another process: windows against a lease, abort, and orders.
+
+use std::time::Duration;
+
+use fairway_wire::{Orders, Poll, Polled, ServedAt};
+use hyper::{Method, StatusCode};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::servers::{MODEL, canned, ease, start};
+use super::*;
+use crate::{AdminToken, ConnectConfig, follow, router_admin_routes, serve_admin};
+
+const TOKEN: &str = "a token of enough length";
+
+fn poll(after: Option<u64>, limit: u32) -> Poll {
+    Poll { after, limit, ..Poll::default() }
+}
+
+fn seqs(polled: &Polled) -> Vec<u64> {
+    polled.windows.iter().map(|window| window.seq).collect()
+}
+
+/// A router with `n` closed windows of one request each, all due.
+async fn busy(n: u64) -> (Arc<Router>, Manual) {
+    let (router, clock) = router(Manner::Good);
+    for _ in 0..n {
+        router.recommend(asking("ann", 1)).await.unwrap();
+        clock.advance(10_000);
+    }
+    clock.advance(5_000);
+    (router, clock)
+}
+
+#[tokio::test]
+async fn windows_stay_until_they_are_called_safe() {
+    let (router, clock) = busy(5).await;
+    let first = router.poll(poll(None, 3));
+    assert_eq!(seqs(&first), [0, 1, 2]);
+    // The answer was lost: the same again, although more was counted and closed since.
+    router.recommend(asking("bob", 1)).await.unwrap();
+    clock.advance(20_000);
+    assert_eq!(router.poll(poll(None, 3)).windows, first.windows);
+    assert_eq!(seqs(&router.poll(poll(Some(1), 3))), [2, 3, 4]);
+    assert_eq!(seqs(&router.poll(poll(Some(1), 1))), [2]);
+    assert_eq!(seqs(&router.poll(poll(Some(2), 0))), [0; 0]);
+    let rest = router.poll(poll(None, 100));
+    assert_eq!((seqs(&rest)[..2].to_vec(), rest.lost), (vec![3, 4], 0));
+    let requests: u64 = rest.windows.iter().flat_map(|one| one.arms.values()).map(|one| one.requests).sum();
+    assert_eq!(requests, 3);
+    let last = *seqs(&rest).last().unwrap();
+    assert!(router.poll(poll(Some(last), 100)).windows.is_empty());
+    // What nobody called safe is in the flush, once.
+    clock.advance(20_000);
+    router.poll(poll(None, 100));
+    assert_eq!(router.flush_windows()[0].seq, last + 1);
+    assert!(router.flush_windows().is_empty());
+}
+
+#[tokio::test]
+async fn a_number_of_another_incarnation_makes_nothing_forgotten() {
+    let (router, _) = busy(2).await;
+    assert_eq!(seqs(&router.poll(poll(Some(700), 9))), [0, 1]);
+    assert_eq!(seqs(&router.poll(poll(Some(700), 9))), [0, 1]);
+    assert_eq!(seqs(&router.poll(poll(Some(0), 9))), [1]);
+}
+
+#[tokio::test]
+async fn windows_that_nobody_takes_are_dropped_and_counted() {
+    let (router, clock) = router(Manner::Good);
+    let most = crate::config::WINDOWS_MAX as u64;
+    router.poll(poll(None, 256));
+    for generation in 1..=most + 12 {
+        router.set_route(route(generation, None));
+        clock.advance(20_000);
+        router.poll(poll(None, 256));
+    }
+    let polled = router.poll(poll(None, 256));
+    assert!(polled.lost >= 10, "{}", polled.lost);
+    assert_eq!(polled.windows[0].seq, polled.lost);
+}
+
+#[tokio::test]
+async fn a_lease_is_renewed_by_polls_for_the_generation_in_force() {
+    let (router, clock) = router(Manner::Reverse);
+    let lease = |seconds: i64| Some(crate::config::timestamp(START_MS + seconds * 1_000));
+    router.set_route(Route { lease_until: lease(10), deadline_ms: 10_000, ..route(4, Some(100)) });
+    let renew = |generation, seconds| {
+        router.poll(Poll { generation, lease_until: lease(seconds), ..Poll::default() }).generation
+    };
+    let track = async || router.recommend(asking("ann", 1)).await.unwrap().track;
+    assert_eq!((renew(3, 900), renew(5, 900)), (4, 4));
+    clock.advance(9_000);
+    assert_eq!((renew(4, 20), renew(4, 15)), (4, 4));
+    clock.advance(9_000);
+    assert_eq!(track().await, Track::Canary);
+    clock.advance(3_000);
+    assert_eq!(track().await, Track::Stable);
+    renew(4, 60);
+    assert_eq!(track().await, Track::Canary);
+}
+
+#[tokio::test]
+async fn an_aborted_canary_stays_away_until_a_newer_route_comes() {
+    let (router, _) = router(Manner::Reverse);
+    let lease = crate::config::timestamp(START_MS + HOUR_MS);
+    let trial = |generation| Route { lease_until: Some(lease), deadline_ms: 10_000, ..route(generation, Some(100)) };
+    let seen = async || (router.recommend(asking("ann", 1)).await.unwrap().track, router.poll(Poll::default()).aborted);
+    router.set_route(trial(4));
+    assert_eq!(seen().await, (Track::Canary, false));
+    router.abort();
+    assert_eq!(seen().await, (Track::Stable, true));
+    // Neither the same route, nor a lease, nor a version that comes anew brings it back.
+    router.set_route(trial(4));
+    router.set_route(trial(3));
+    router.poll(Poll { generation: 4, lease_until: Some(lease), ..Poll::default() });
+    router.install(&target(2), fake(Manner::Good), profile());
+    assert_eq!(seen().await, (Track::Stable, true));
+    router.set_route(trial(5));
+    assert_eq!(seen().await, (Track::Canary, false));
+}
+
+/// The status and body of a POST to an admin port.
+async fn post(
+    address: std::net::SocketAddr,
+    path: &str,
+    token: Option<&str>,
+    body: &str,
+) -> (StatusCode, bytes::Bytes) {
+    use http_body_util::{BodyExt, Full};
+    let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build_http();
+    let mut request = hyper::Request::builder().method(Method::POST).uri(format!("http://{address}{path}"));
+    request = request.header("content-type", "application/json");
+    if let Some(token) = token {
+        request = request.header("authorization", token);
+    }
+    let response = client.request(request.body(Full::new(bytes::Bytes::from(body.to_owned()))).unwrap()).await.unwrap();
+    (response.status(), response.into_body().collect().await.unwrap().to_bytes())
+}
+
+async fn admin(router: &Arc<Router>, token: Option<AdminToken>) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let routes = router_admin_routes(Arc::clone(router), token);
+    tokio::spawn(serve_admin(listener, Arc::clone(router), routes, CancellationToken::new()));
+    address
+}
+
+#[tokio::test]
+async fn polls_and_abort_on_the_admin_port() {
+    let (router, _) = busy(2).await;
+    router.set_route(route(4, Some(50)));
+    let address = admin(&router, AdminToken::new(&format!("{TOKEN}\n"))).await;
+    let ask = serde_json::to_string(&poll(Some(0), 9)).unwrap();
+    let first = serde_json::to_string(&poll(None, 9)).unwrap();
+    post(address, "/v1/poll", None, &first).await;
+    let (status, body) = post(address, "/v1/poll", None, &ask).await;
+    let polled: Polled = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, seqs(&polled)), (StatusCode::OK, vec![1]));
+    assert_eq!((&*polled.replica, polled.generation, polled.installed.len()), ("router-1", 4, 2));
+    for (body, expected) in [("{", 400), (r#"{"colour":1}"#, 400), (&"x".repeat(5_000), 413)] {
+        assert_eq!(post(address, "/v1/poll", None, body).await.0.as_u16(), expected, "{body:.20}");
+    }
+    let good = format!("bearer {TOKEN}");
+    let wrong = format!("Bearer {TOKEN}r");
+    for token in [None, Some("Bearer "), Some("Bea"), Some(TOKEN), Some(&*wrong)] {
+        let (status, body) = post(address, "/admin/abort", token, "").await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{token:?}");
+        assert!(!String::from_utf8_lossy(&body).contains(TOKEN));
+    }
+    assert!(!router.poll(Poll::default()).aborted);
+    let (status, body) = post(address, "/admin/abort", Some(&good), "").await;
+    assert_eq!((status, &body[..]), (StatusCode::OK, &br#"{"aborted":true,"generation":4}"#[..]));
+    assert!(router.poll(Poll::default()).aborted);
+    assert!(AdminToken::new("short").is_none() && AdminToken::new("").is_none());
+    let shut = admin(&router, None).await;
+    assert_eq!(post(shut, "/admin/abort", Some(&good), "").await.0, StatusCode::UNAUTHORIZED);
+}
+
+fn at(version: u64, url: &str) -> ServedAt {
+    ServedAt { target: target(version), url: url.to_owned() }
+}
+
+async fn until(mut done: impl FnMut() -> bool) {
+    let waited = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waited).await.expect("it never came to be");
+}
+
+#[tokio::test]
+async fn orders_are_followed() {
+    let (router, _) = bare(config());
+    let (orders, followed) = watch::channel(Orders { route: None, versions: vec![] });
+    let (shutdown, wait) = (CancellationToken::new(), Duration::from_millis(20));
+    let connect = ConnectConfig { retry_first: wait, retry_most: wait * 2, ..ConnectConfig::new(MODEL) };
+    let task = tokio::spawn(follow(Arc::clone(&router), followed, connect, shutdown.clone()));
+    // The route counts at once; versions whose servers are away, or are another's, are not there yet.
+    let late = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let other = start(7, ease(4, 1)).await;
+    let hangs = canned(None).await;
+    let versions = vec![at(1, &format!("http://{late}")), at(2, &other.url()), at(3, &hangs)];
+    orders.send_replace(Orders { route: Some(route(1, None)), versions: versions.clone() });
+    until(|| router.status().generation == 1).await;
+    assert!(router.installed().is_empty());
+    let first = servers::start_at(late, 1, fake(Manner::Good), servers::quick()).await;
+    until(|| router.installed() == ["sha256:1"]).await;
+    // A version moves; one that the route names stays, though its server is no longer named.
+    let right = start(2, fake(Manner::Reverse)).await;
+    orders.send_replace(Orders { route: Some(route(2, Some(10))), versions: vec![at(2, &right.url())] });
+    until(|| router.installed() == ["sha256:1", "sha256:2"]).await;
+    let stable = Route { stable: Some(target(2)), ..route(3, None) };
+    orders.send_replace(Orders { route: Some(stable.clone()), versions: vec![at(2, &right.url())] });
+    until(|| router.installed() == ["sha256:2"]).await;
+    // The same generation again does not take the lease back; an older one does nothing.
+    let lease = Some(crate::config::timestamp(START_MS + HOUR_MS));
+    router.poll(Poll { generation: 3, lease_until: lease, ..Poll::default() });
+    orders.send_replace(Orders { route: Some(stable), versions });
+    orders.send_replace(Orders { route: Some(route(1, None)), versions: vec![] });
+    until(|| router.installed() == ["sha256:2"]).await;
+    assert_eq!(router.route().unwrap().lease_until, lease);
+    // Nobody sends any more: what is there stays.
+    drop(orders);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!task.is_finished());
+    shutdown.cancel();
+    task.await.unwrap();
+    assert_eq!(router.installed(), ["sha256:2"]);
+    drop((first, right, other));
+}
