@@ -18,6 +18,10 @@ fn poll(after: Option<u64>, limit: u32) -> Poll {
     Poll { replica: "router".to_owned(), after, limit, ..Poll::default() }
 }
 
+fn orders_of(route: Option<Route>, versions: Vec<ServedAt>) -> Orders {
+    Orders { route, versions, ..Orders::default() }
+}
+
 fn seqs(polled: &Polled) -> Vec<u64> {
     polled.windows.iter().map(|window| window.seq).collect()
 }
@@ -194,7 +198,7 @@ async fn until(mut done: impl FnMut() -> bool) {
 #[tokio::test]
 async fn orders_are_followed() {
     let (router, _) = bare(config());
-    let (orders, followed) = watch::channel(Orders { route: None, versions: vec![] });
+    let (orders, followed) = watch::channel(Orders::default());
     let (shutdown, wait) = (CancellationToken::new(), Duration::from_millis(20));
     let connect = ConnectConfig { retry_first: wait, retry_most: wait * 2, ..ConnectConfig::new(MODEL) };
     let task = tokio::spawn(follow(Arc::clone(&router), followed, connect, shutdown.clone()));
@@ -203,23 +207,23 @@ async fn orders_are_followed() {
     let other = start(7, ease(4, 1)).await;
     let hangs = canned(None).await;
     let versions = vec![at(1, &format!("http://{late}")), at(2, &other.url()), at(3, &hangs)];
-    orders.send_replace(Orders { route: Some(route(1, None)), versions: versions.clone() });
+    orders.send_replace(orders_of(Some(route(1, None)), versions.clone()));
     until(|| router.status().generation == 1).await;
     assert!(router.installed().is_empty());
     let first = servers::start_at(late, 1, fake(Manner::Good), servers::quick()).await;
     until(|| router.installed() == ["sha256:1"]).await;
     // A version moves; one that the route names stays, though its server is no longer named.
     let right = start(2, fake(Manner::Reverse)).await;
-    orders.send_replace(Orders { route: Some(route(2, Some(10))), versions: vec![at(2, &right.url())] });
+    orders.send_replace(orders_of(Some(route(2, Some(10))), vec![at(2, &right.url())]));
     until(|| router.installed() == ["sha256:1", "sha256:2"]).await;
     let stable = Route { stable: Some(target(2)), ..route(3, None) };
-    orders.send_replace(Orders { route: Some(stable.clone()), versions: vec![at(2, &right.url())] });
+    orders.send_replace(orders_of(Some(stable.clone()), vec![at(2, &right.url())]));
     until(|| router.installed() == ["sha256:2"]).await;
     // The same generation again does not take the lease back; an older one does nothing.
     let lease = Some(crate::config::timestamp(START_MS + HOUR_MS));
     router.poll(Poll { generation: 3, lease_until: lease, ..Poll::default() });
-    orders.send_replace(Orders { route: Some(stable), versions });
-    orders.send_replace(Orders { route: Some(route(1, None)), versions: vec![] });
+    orders.send_replace(orders_of(Some(stable), versions));
+    orders.send_replace(orders_of(Some(route(1, None)), vec![]));
     until(|| router.installed() == ["sha256:2"]).await;
     assert_eq!(router.route().unwrap().lease_until, lease);
     // Nobody sends any more: what is there stays.
