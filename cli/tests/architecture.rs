@@ -13,6 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fairway-model", &["fairway-stats", "fairway-wire"]),
     ("fairway-core", &["fairway-stats", "fairway-wire"]),
     ("fairway-api", &["fairway-core", "fairway-wire"]),
+    ("fairway-controller", &["fairway-api", "fairway-core", "fairway-registry", "fairway-wire"]),
     ("fairway-sim", &["fairway-core", "fairway-stats", "fairway-wire"]),
     ("fairway-trainer", &["fairway-model", "fairway-registry", "fairway-stats", "fairway-wire"]),
     ("fairway-server", &["fairway-model", "fairway-registry", "fairway-stats", "fairway-wire"]),
@@ -28,6 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fairway-server",
             "fairway-core",
             "fairway-api",
+            "fairway-controller",
             "fairway-sim",
             "fairway-simulator",
         ],
@@ -46,7 +48,8 @@ const ONLY: &[(&str, &[&str])] = &[
     ("burn", &["fairway-model", "fairway-trainer"]),
     ("datafusion", &["fairway-trainer"]),
     ("tch", &["fairway-trainer"]),
-    ("axum", &["fairway-server", "fairway"]),
+    ("axum", &["fairway-server", "fairway-controller", "fairway"]),
+    ("kube", &["fairway-api", "fairway-controller"]),
 ];
 
 /// Crates without IO, clock or randomness of their own, and what they therefore may not name.

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use fairway_registry::{Registry, StoreOptions};
-use jiff::Timestamp;
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path as Key;
 use tokio::sync::watch;
@@ -44,7 +43,7 @@ pub async fn run(story: args::Story) -> Result<Code> {
     let clock = Clock::real();
     // The shop is opened so long ago that its first shift is as far away as was asked for.
     let age = DAY * u32::try_from(found.first_shift().max(0)).unwrap_or(0);
-    let opened = Timestamp::now() + Duration::from_secs(story.shift_after) - age;
+    let opened = clock.now() + Duration::from_secs(story.shift_after) - age;
     let found = found.acts_within(Duration::from_secs(story.act_within));
     let prepared = found.prepare(&story.work, opened)?;
     let sales = story.work.join("shop/transactions");

@@ -12,6 +12,9 @@ use crate::output;
 use crate::runtime::{Meter, Step};
 
 const EVERY: Duration = Duration::from_secs(1);
+const KEPT_EVERY: Duration = Duration::from_secs(3);
+/// Name of the checkpoint that holds the newest line.
+const PROGRESS: &str = "progress.json";
 
 /// A line of progress.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -60,9 +63,11 @@ impl Progress for Told {
     }
 }
 
-/// Tells until it is dropped: lines on stdout, and the newest one in a file, if one was named.
-pub async fn tell(meter: &Meter, file: Option<PathBuf>) {
+/// Tells until it is dropped: lines on stdout, the newest one in a file, if one was named, and now and then beside the
+/// run's checkpoints, where the operator finds it.
+pub async fn tell(meter: &Meter, file: Option<PathBuf>, record: &RunLog) {
     let mut last = None;
+    let mut kept: Option<Instant> = None;
     loop {
         let beat = meter.step().map(Beat::from);
         if let Some(new) = beat.filter(|new| last.as_ref() != Some(new)) {

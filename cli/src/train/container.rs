@@ -75,7 +75,7 @@ pub async fn publish(job: &Job, dir: &Path, cancel: &CancelFlag) -> Result<Ended
     let work = async {
         tokio::select! {
             result = come_to(job, &found, dir, &meter, cancel) => result,
-            () = tell(&meter, job.progress_file.clone()) => bail!("progress has an end"),
+            () = tell(&meter, job.progress_file.clone(), &found.record) => bail!("progress has an end"),
         }
     };
     let deadline = found.plan.deadline;

@@ -95,7 +95,7 @@ pub async fn run(job: &Job, cancel: &CancelFlag) -> Result<Ended> {
     let work = async {
         tokio::select! {
             result = job.train(&found, &meter, cancel) => result,
-            () = tell(&meter, job.progress_file.clone()) => bail!("progress has an end"),
+            () = tell(&meter, job.progress_file.clone(), &found.record) => bail!("progress has an end"),
         }
     };
     let result = match within(deadline, work).await {

@@ -7,7 +7,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
@@ -111,7 +110,7 @@ impl Candidate {
     }
 
     fn renewed(&self, mut lease: Lease, ours: bool) -> Lease {
-        let now = MicroTime(Timestamp::now());
+        let now = MicroTime(crate::clock::now());
         let before = lease.spec.take().unwrap_or_default();
         let transitions = before.lease_transitions.unwrap_or(0);
         lease.spec = Some(LeaseSpec {

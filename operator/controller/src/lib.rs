@@ -22,6 +22,7 @@ mod apply;
 mod board;
 mod buckets;
 mod call;
+mod clock;
 mod context;
 mod endpoint;
 mod health;

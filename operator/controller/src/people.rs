@@ -231,7 +231,7 @@ impl People {
     async fn leader(&self, operator: &str) -> Check {
         let what = format!("an operator leads (a Lease in {operator})");
         let api: Api<Lease> = Api::namespaced(self.client.clone(), operator);
-        let (params, now) = (ListParams::default().limit(100), jiff::Timestamp::now().as_second());
+        let (params, now) = (ListParams::default().limit(100), crate::clock::now().as_second());
         let missing = match call(|| format!("reading the Leases of {operator}"), api.list(&params)).await {
             Err(error) => Some(format!("{error:#}; name its namespace with --operator-namespace")),
             Ok(leases) => {

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt};
-use jiff::Timestamp;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource};
@@ -42,14 +41,14 @@ pub(crate) struct Pulse {
 
 impl Pulse {
     fn of(&self, kind: String) -> Arc<AtomicI64> {
-        let beat = Arc::new(AtomicI64::new(Timestamp::now().as_second()));
+        let beat = Arc::new(AtomicI64::new(crate::clock::now().as_second()));
         self.kinds.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((kind, beat.clone()));
         beat
     }
 
     /// How many seconds ago each kind was last heard of.
     pub(crate) fn silences(&self) -> Vec<(String, i64)> {
-        let now = Timestamp::now().as_second();
+        let now = crate::clock::now().as_second();
         let kinds = self.kinds.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         kinds.iter().map(|(kind, beat)| (kind.clone(), now - beat.load(Ordering::Relaxed))).collect()
     }
@@ -93,7 +92,7 @@ where
         while let Some(event) = events.next().await {
             let touched = match event {
                 Ok(event) => {
-                    beat.store(Timestamp::now().as_second(), Ordering::Relaxed);
+                    beat.store(crate::clock::now().as_second(), Ordering::Relaxed);
                     match event {
                         watcher::Event::Apply(it) | watcher::Event::InitApply(it) | watcher::Event::Delete(it) => {
                             wakes(&it)

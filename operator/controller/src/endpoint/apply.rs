@@ -8,7 +8,6 @@ use fairway_core::endpoint::EndpointEffect;
 use fairway_core::scaling::Scaler;
 use fairway_registry::Error as RegistryError;
 use fairway_wire::{Orders, Route, Target};
-use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
@@ -246,7 +245,7 @@ impl Opened {
                 return Ok(());
             }
             let moved =
-                self.model_log.move_alias("champion", current, Some(to.version), ACTOR, &why, Timestamp::now()).await;
+                self.model_log.move_alias("champion", current, Some(to.version), ACTOR, &why, crate::clock::now()).await;
             match moved {
                 Ok(_) => return Ok(()),
                 Err(RegistryError::Conflict { .. }) => {}

@@ -108,7 +108,7 @@ pub(crate) async fn look(context: &Arc<Context>, guarded: &Guarded<ModelEndpoint
 
 impl EndpointLoop {
     async fn look(&mut self, context: &Arc<Context>, endpoint: &ModelEndpoint, key: Key) -> Result<Action> {
-        let now = Timestamp::now();
+        let now = crate::clock::now();
         let subject = Subject::of(context, endpoint, key)?;
         if endpoint.spec.suspend {
             return report::suspended(context, endpoint, now).await;

@@ -109,7 +109,7 @@ fn answer(request: &super::requests::Request, decided: &Decided, now: Timestamp)
 /// Says in the endpoint's status why it cannot be looked at. What serves goes on serving.
 pub(super) async fn failure(context: &Context, endpoint: &ModelEndpoint, error: &anyhow::Error) {
     let told = Condition { kind: "Degraded".to_owned(), status: true, reason: reason_of(error) };
-    if let Err(error) = tell_one(context, endpoint, told, Timestamp::now()).await {
+    if let Err(error) = tell_one(context, endpoint, told, crate::clock::now()).await {
         tracing::debug!(endpoint = endpoint.name_any(), "cannot tell a failure: {error:#}");
     }
 }

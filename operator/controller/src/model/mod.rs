@@ -120,7 +120,7 @@ pub(crate) async fn look(context: &Arc<Context>, guarded: &Guarded<Model>) -> Re
 
 impl ModelLoop {
     async fn look(&mut self, context: &Arc<Context>, model: &Model, key: Key) -> Result<Action> {
-        let now = Timestamp::now();
+        let now = crate::clock::now();
         let subject = Subject::of(model, key)?;
         self.open(context, &subject).await?;
         let opened = self.opened.as_mut().context("the model is not open")?;

@@ -187,7 +187,7 @@ pub(super) async fn failure(context: &Context, model: &Model, error: &anyhow::Er
     let reason = Reason::new("Unreachable", format!("{error:#}"));
     let told = Condition { kind: "Degraded".to_owned(), status: true, reason };
     let mut status = model.status.clone().unwrap_or_default();
-    status.conditions = report::with(&status.conditions, &told, model.metadata.generation, Timestamp::now());
+    status.conditions = report::with(&status.conditions, &told, model.metadata.generation, crate::clock::now());
     let written = async {
         let (before, after) = (serde_json::to_value(&model.status)?, serde_json::to_value(&status)?);
         report::status(context, model, &before, &after, false).await
