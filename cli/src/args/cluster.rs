@@ -89,7 +89,7 @@ pub struct Story {
     /// A folder with the manifests that were applied, and a story
     pub path: PathBuf,
     /// URL of the endpoint, such as http://shop.default.svc
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", default_value = "http://shop")]
     pub url: String,
     /// Namespace that the manifests were applied to, where they name none
     #[arg(long, value_name = "NS", default_value = "default")]
@@ -97,6 +97,9 @@ pub struct Story {
     /// Folder for what the shop writes before it is copied to the URL of the model's data
     #[arg(long, value_name = "DIR", default_value = ".fairway/story")]
     pub work: PathBuf,
+    /// Only write the shop's past sales to the bucket
+    #[arg(long)]
+    pub seed_only: bool,
     /// Seconds until tastes shift for the first time
     #[arg(long, value_name = "SECONDS", default_value_t = 240)]
     pub shift_after: u64,

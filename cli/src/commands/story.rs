@@ -50,6 +50,9 @@ pub async fn run(story: args::Story) -> Result<Code> {
     let mirror = Mirror::to(&spec.recipe.data().interactions.url, &options)?;
     mirror.copy(&sales).await?;
     eprintln!("the shop is open: {} holds its past sales", spec.recipe.data().interactions.url);
+    if story.seed_only {
+        return Ok(Code::Done);
+    }
     let stop = CancellationToken::new();
     let (report_in, report) = watch::channel(Arc::new(serde_json::Value::Null));
     let model = registry.model(&spec.namespace, &spec.model)?;
