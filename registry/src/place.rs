@@ -198,12 +198,21 @@ fn retries() -> RetryConfig {
 }
 
 fn client(options: &StoreOptions) -> ClientOptions {
-    // Whoever writes `http://` into an endpoint has allowed it.
-    let plain = options.iter().any(|(name, value)| name.ends_with("endpoint") && value.starts_with("http://"));
+    // These replace what `from_env` has read: so the environment is asked here too.
+    let environment = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
+    let ours = |name: &str| ["aws_", "azure_", "google_"].iter().any(|store| name.starts_with(store));
+    let mut named = environment.filter(|(name, _)| ours(name)).chain(options.clone());
+    let plain = named.any(|(name, value)| allows_plain(&name, &value));
     ClientOptions::new()
         .with_timeout(Duration::from_secs(60))
         .with_connect_timeout(Duration::from_secs(5))
         .with_allow_http(plain)
+}
+
+/// Whoever writes `http://` into an endpoint has allowed it.
+fn allows_plain(name: &str, value: &str) -> bool {
+    let is_endpoint = ["endpoint", "endpoint_url", "endpoint_url_s3"].iter().any(|end| name.ends_with(end));
+    is_endpoint && value.starts_with("http://") || name.ends_with("allow_http") && value == "true"
 }
 
 #[cfg(test)]
@@ -213,6 +222,22 @@ mod tests {
     async fn refused(url: &str, options: &[(&str, &str)]) -> String {
         let options = options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         Place::open(url, &options).await.map(|_| ()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn http_is_allowed_by_whoever_writes_it() {
+        let table = [
+            ("aws_endpoint", "http://minio:9000", true),
+            ("aws_endpoint_url", "http://minio:9000", true),
+            ("aws_endpoint_url_s3", "http://minio:9000", true),
+            ("aws_endpoint", "https://minio:9000", false),
+            ("aws_allow_http", "true", true),
+            ("aws_allow_http", "false", false),
+            ("aws_region", "http://", false),
+        ];
+        for (name, value, expected) in table {
+            assert_eq!(allows_plain(name, value), expected, "{name}={value}");
+        }
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ use fairway_registry::{EndpointLog, ModelLog, Registry, State};
 use fairway_server::Router;
 use fairway_wire::Window;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::training::Training;

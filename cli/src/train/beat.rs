@@ -2,9 +2,10 @@
 //! has changed.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use fairway_registry::RunLog;
 use fairway_trainer::Progress;
 use serde::Serialize;
 
@@ -73,6 +74,12 @@ pub async fn tell(meter: &Meter, file: Option<PathBuf>, record: &RunLog) {
         if let Some(new) = beat.filter(|new| last.as_ref() != Some(new)) {
             if let Err(error) = write(&new, file.as_deref()) {
                 tracing::warn!("progress cannot be written: {error:#}");
+            }
+            if kept.is_none_or(|kept| kept.elapsed() >= KEPT_EVERY) {
+                kept = Some(Instant::now());
+                let line = serde_json::to_vec(&new).unwrap_or_default();
+                // For people: a bucket that fails will stop the run by itself.
+                let _ = record.put_checkpoint(PROGRESS, line.into()).await;
             }
             last = Some(new);
         }
