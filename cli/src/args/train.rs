@@ -15,7 +15,7 @@ pub struct Train {
     pub part: Option<TrainPart>,
     /// The whole run.
     #[command(flatten)]
-    pub whole: Option<TrainRun>,
+    pub whole: TrainRun,
 }
 
 /// The parts of a run that are left when somebody else's container trains.
@@ -49,21 +49,21 @@ pub struct TrainFolder {
     pub run: TrainRun,
 }
 
-/// Which run.
+/// Which run. What is required may be missing where a subcommand brings its own.
 #[derive(Debug, Args)]
 pub struct TrainRun {
     /// The registry: s3://bucket/prefix, gs://…, az://…, or a folder
-    #[arg(long, value_name = "URL")]
-    pub registry: String,
+    #[arg(long, value_name = "URL", required = true)]
+    pub registry: Option<String>,
     /// Namespace of the model
     #[arg(long, default_value = "default")]
     pub namespace: String,
     /// The model
-    #[arg(long)]
-    pub model: String,
+    #[arg(long, required = true)]
+    pub model: Option<String>,
     /// The run; its plan is in the registry
-    #[arg(long)]
-    pub run: String,
+    #[arg(long, required = true)]
+    pub run: Option<String>,
     /// Where to work, with room for the bundle and the champion's [default: a temporary folder]
     #[arg(long, value_name = "DIR")]
     pub work: Option<PathBuf>,

@@ -25,11 +25,10 @@ enum Part {
 /// # Errors
 /// What may be gone the next time.
 pub async fn run(train: Train) -> Result<Code> {
-    let (part, run) = match (train.part, train.whole) {
-        (Some(TrainPart::Prepare(folder)), _) => (Part::Prepare(folder.dir), folder.run),
-        (Some(TrainPart::Publish(folder)), _) => (Part::Publish(folder.dir), folder.run),
-        (None, Some(run)) => (Part::Whole, run),
-        (None, None) => return Err(Invalid("which run? name --registry, --model and --run".to_owned()).into()),
+    let (part, run) = match train.part {
+        Some(TrainPart::Prepare(folder)) => (Part::Prepare(folder.dir), folder.run),
+        Some(TrainPart::Publish(folder)) => (Part::Publish(folder.dir), folder.run),
+        None => (Part::Whole, train.whole),
     };
     let mut signals = Signals::new()?;
     let temporary = tempfile::Builder::new().prefix("fairway-train-").tempdir().context("making a temporary folder")?;
@@ -59,12 +58,13 @@ pub async fn run(train: Train) -> Result<Code> {
 }
 
 fn job(run: TrainRun, temporary: &Path) -> Result<Job> {
+    let named = |value: Option<String>| value.ok_or_else(|| Invalid("name --registry, --model and --run".to_owned()));
     Ok(Job {
         options: run.store.options()?,
-        registry: run.registry,
+        registry: named(run.registry)?,
         namespace: run.namespace,
-        model: run.model,
-        run: run.run,
+        model: named(run.model)?,
+        run: named(run.run)?,
         base: run.base,
         work: run.work.unwrap_or_else(|| temporary.to_owned()),
         progress_file: run.progress_file,
