@@ -50,7 +50,7 @@ pub struct Serve {
 }
 
 /// See [`super::Command::Router`].
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Router {
     /// The orders: JSON {"route", "versions", "settings"}, replaced as a whole by whoever gives them
     #[arg(long, value_name = "FILE", required_unless_present = "orders_configmap")]

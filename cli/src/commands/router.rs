@@ -5,23 +5,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use fairway_registry::{Access, Registry};
+use fairway_registry::{Access, ModelLog, Registry};
 use fairway_server::{
     AdminToken, ConnectConfig, Pseudonyms, Router as DataPlane, RouterConfig, follow, router_admin_routes,
 };
 use fairway_wire::{Orders, RouterSettings};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::up::{Signals, bind};
 use crate::args::Router;
 use crate::exit::{Code, Invalid};
-use crate::plane::{Bucket, Keeper, OrdersFile};
+use crate::plane::{Bucket, Keeper, OrdersFile, history};
 use crate::runtime::Clock;
 
 /// Wait after the API server could not be found.
 const CONNECT_AGAIN: Duration = Duration::from_secs(2);
+/// Wait for users' histories before the first request is taken.
+const HISTORIES_WITHIN: Duration = Duration::from_secs(5);
+/// Wait after the bucket could not be opened.
+const OPEN_AGAIN: Duration = Duration::from_secs(5);
 /// Longest name of a replica, without its moment.
 const REPLICA_MAX: usize = 100;
 
@@ -32,7 +36,6 @@ const REPLICA_MAX: usize = 100;
 pub async fn run(router: Router) -> Result<Code> {
     let mut signals = Signals::new()?;
     let (pseudonyms, token) = (pseudonyms(&router.users_key)?, token(router.admin_token_file.as_deref())?);
-    let bucket = bucket(&router).await?;
     let listeners = (bind(router.listen, "--listen").await?, bind(router.admin, "--admin").await?);
     let (sender, mut receiver) = watch::channel(Orders::default());
     let watching = tokio::spawn(watched(&router, sender));
@@ -47,19 +50,17 @@ pub async fn run(router: Router) -> Result<Code> {
     let clock = Clock::real();
     let config = config(&router.replica, &orders.settings, &clock);
     let plane = DataPlane::new(config, clock.for_server(), pseudonyms);
-    if let Some(bucket) = &bucket {
-        bucket.restore(&plane).await;
-    }
     receiver.mark_changed();
     let stop = CancellationToken::new();
+    let (known, knows) = oneshot::channel();
+    let keeping = tokio::spawn(records(router.clone(), plane.clone(), clock, known, stop.clone()));
+    // Users are better served with their histories; but a bucket that does not answer keeps nobody waiting.
+    let _ = tokio::time::timeout(HISTORIES_WITHIN, knows).await;
     let following = tokio::spawn(follow(plane.clone(), receiver, ConnectConfig::new(&router.model), stop.clone()));
-    let keeping = bucket.map(|bucket| tokio::spawn(Keeper::new(bucket, plane.clone(), clock).keep(stop.clone())));
     let served = serve(&mut signals, listeners, plane, token, &stop).await;
     following.await?;
     watching.abort();
-    if let Some(keeping) = keeping {
-        keeping.await?;
-    }
+    keeping.await?;
     served.map(|()| Code::Done)
 }
 
@@ -138,11 +139,39 @@ fn token(path: Option<&Path>) -> Result<Option<AdminToken>> {
     Ok(Some(token))
 }
 
-async fn bucket(router: &Router) -> Result<Option<Bucket>> {
-    let (Some(url), Some(endpoint)) = (&router.registry, &router.endpoint) else { return Ok(None) };
-    // It writes below its endpoint only, and asks nothing about the registry itself.
-    let registry = Registry::open_with(url, &router.store.options()?, Access::Read).await?;
-    Ok(Some(Bucket(registry.endpoint(&router.namespace, endpoint)?)))
+/// Keeps the router's records, as soon as the bucket lets it in: one that is away must not keep a router from serving.
+/// `known` hears when histories were restored, or that there are none.
+async fn records(
+    router: Router,
+    plane: Arc<DataPlane>,
+    clock: Clock,
+    known: oneshot::Sender<()>,
+    stop: CancellationToken,
+) {
+    let (Some(url), Some(endpoint)) = (router.registry.clone(), router.endpoint.clone()) else { return };
+    let open = async || -> Result<(Bucket, ModelLog)> {
+        // It writes below its endpoint only, and asks nothing about the registry itself.
+        let registry = Registry::open_with(&url, &router.store.options()?, Access::Read).await?;
+        let bucket = Bucket(registry.endpoint(&router.namespace, &endpoint)?);
+        Ok((bucket, registry.model(&router.namespace, &router.model)?))
+    };
+    let (bucket, model) = loop {
+        match open().await {
+            Ok(opened) => break opened,
+            Err(error) => tracing::warn!("nothing is kept yet: {error:#}"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(OPEN_AGAIN) => {}
+        }
+    };
+    let restored = bucket.restore(&plane).await;
+    // Whoever waited may have begun already.
+    let _ = known.send(());
+    if !restored {
+        tokio::spawn(history::seed(model, plane.clone(), clock.clone(), stop.clone()));
+    }
+    Keeper::new(bucket, plane, clock).keep(stop).await;
 }
 
 #[cfg(test)]

@@ -27,17 +27,19 @@ const LAST_WITHIN: Duration = Duration::from_secs(10);
 pub struct Bucket(pub EndpointLog);
 
 impl Bucket {
-    /// Users' histories as some router kept them last. What cannot be read is left out: answers do not need it.
-    pub async fn restore(&self, router: &Arc<Router>) {
+    /// Users' histories as some router kept them last; false if none ever did. What cannot be read is left out: answers do
+    /// not need it.
+    pub async fn restore(&self, router: &Arc<Router>) -> bool {
         let restored = async {
-            let Some(bytes) = self.0.get_state(SNAPSHOT).await? else { return Ok(()) };
+            let Some(bytes) = self.0.get_state(SNAPSHOT).await? else { return Ok(false) };
             let router = Arc::clone(router);
             tokio::task::spawn_blocking(move || router.restore(&bytes)).await??;
-            anyhow::Ok(())
+            anyhow::Ok(true)
         };
-        if let Err(error) = restored.await {
+        restored.await.unwrap_or_else(|error| {
             tracing::warn!("the snapshot of users' histories is left out: {error:#}");
-        }
+            true
+        })
     }
 }
 

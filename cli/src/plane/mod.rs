@@ -4,6 +4,7 @@
 mod bucket;
 mod fetched;
 mod foreign;
+pub mod history;
 mod orders_file;
 
 pub use bucket::{Bucket, Keeper};

@@ -133,17 +133,9 @@ impl Runtime {
             return Ok(0);
         };
         let router = self.router.clone();
-        tokio::task::spawn_blocking(move || {
-            let rows = &data.interactions;
-            let history = (0..rows.len()).filter_map(|i| {
-                let time = Timestamp::from_millisecond(rows.time_ms[i]).ok()?;
-                let segment = (rows.segment[i] != fairway_model::NONE).then(|| rows.segments.name(rows.segment[i]));
-                Some((rows.users.name(rows.user[i]), rows.items.name(rows.item[i]), time, segment))
-            });
-            router.seed(history);
-            Ok(rows.len() as u64)
-        })
-        .await?
+        let rows = data.interactions.len() as u64;
+        tokio::task::spawn_blocking(move || crate::plane::history::take(&router, &data)).await?;
+        Ok(rows)
     }
 
     /// Stores everything that is still open. Called once, when the process ends in order.

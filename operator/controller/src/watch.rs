@@ -18,6 +18,8 @@ use serde::de::DeserializeOwned;
 const RENEWED: u32 = 25;
 /// Without any sign of life for so long, what a copy says is too old to act on.
 const SILENCE: Duration = Duration::from_secs(90);
+/// A watch that fails is tried again within this, in seconds: without another failure it works.
+const CALM: i64 = 60;
 /// Objects that wait to be looked at; the watch waits with them.
 const WAKES: usize = 4_096;
 
@@ -33,24 +35,52 @@ where
     mpsc::channel(WAKES)
 }
 
-/// When the watches were last heard of.
+/// How each watch does. One that has nothing to say says nothing: a connection that died shows as errors, because each watch
+/// is asked for again before long.
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
-    kinds: std::sync::Mutex<Vec<(String, Arc<AtomicI64>)>>,
+    kinds: std::sync::Mutex<Vec<(String, Arc<Beat>)>>,
+}
+
+/// Of one watch, in seconds since 1970; 0: never.
+#[derive(Debug, Default)]
+struct Beat {
+    failing_since: AtomicI64,
+    last_failure: AtomicI64,
+}
+
+impl Beat {
+    fn heard(&self) {
+        self.failing_since.store(0, Ordering::Relaxed);
+    }
+
+    fn failed(&self, now: i64) {
+        let before = self.last_failure.swap(now, Ordering::Relaxed);
+        if self.failing_since.load(Ordering::Relaxed) == 0 || now - before > CALM {
+            self.failing_since.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// For how long it has failed without a success; 0 if its last failure was long ago.
+    fn silence(&self, now: i64) -> i64 {
+        let since = self.failing_since.load(Ordering::Relaxed);
+        let goes_on = now - self.last_failure.load(Ordering::Relaxed) <= CALM;
+        if since > 0 && goes_on { now - since } else { 0 }
+    }
 }
 
 impl Pulse {
-    fn of(&self, kind: String) -> Arc<AtomicI64> {
-        let beat = Arc::new(AtomicI64::new(crate::clock::now().as_second()));
+    fn of(&self, kind: String) -> Arc<Beat> {
+        let beat = Arc::<Beat>::default();
         self.kinds.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((kind, beat.clone()));
         beat
     }
 
-    /// How many seconds ago each kind was last heard of.
+    /// For how many seconds each kind was not heard of.
     pub(crate) fn silences(&self) -> Vec<(String, i64)> {
         let now = crate::clock::now().as_second();
         let kinds = self.kinds.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        kinds.iter().map(|(kind, beat)| (kind.clone(), now - beat.load(Ordering::Relaxed))).collect()
+        kinds.iter().map(|(kind, beat)| (kind.clone(), beat.silence(now))).collect()
     }
 
     /// Kinds that were not heard of for too long.
@@ -92,7 +122,7 @@ where
         while let Some(event) = events.next().await {
             let touched = match event {
                 Ok(event) => {
-                    beat.store(crate::clock::now().as_second(), Ordering::Relaxed);
+                    beat.heard();
                     match event {
                         watcher::Event::Apply(it) | watcher::Event::InitApply(it) | watcher::Event::Delete(it) => {
                             wakes(&it)
@@ -101,6 +131,7 @@ where
                     }
                 }
                 Err(error) => {
+                    beat.failed(crate::clock::now().as_second());
                     tracing::warn!(kind = %K::kind(&()), "the watch was cut off: {error}");
                     Vec::new()
                 }
@@ -114,4 +145,23 @@ where
         }
     });
     store
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quiet_watch_is_no_dead_one() {
+        let beat = Beat::default();
+        assert_eq!(beat.silence(1_000), 0, "nothing ever failed");
+        beat.failed(1_000);
+        beat.failed(1_050);
+        assert_eq!(beat.silence(1_100), 100);
+        assert_eq!(beat.silence(1_111), 0, "it would have failed again by now");
+        beat.failed(1_200);
+        assert_eq!(beat.silence(1_210), 10, "it was well in between");
+        beat.heard();
+        assert_eq!(beat.silence(1_210), 0);
+    }
 }

@@ -86,6 +86,7 @@ impl Column {
     }
 
     /// All of them.
+    #[allow(clippy::useless_conversion, reason = "of one width of four")]
     pub(super) fn read<T: Number>(&self) -> [T; CELLS] {
         let mut numbers = [T::from_long(0); CELLS];
         each!(self, cells => numbers.iter_mut().zip(cells.iter()).for_each(|(n, cell)| *n = T::from_long((*cell).into())), ());
@@ -110,6 +111,7 @@ impl Column {
     }
 
     /// Adds to one.
+    #[allow(clippy::useless_conversion, reason = "of one width of four")]
     pub(super) fn add(&mut self, cell: u8, more: i64) {
         let cell = usize::from(cell);
         let sum = each!(self, cells => i64::from(cells[cell]), 0).saturating_add(more);
@@ -129,9 +131,9 @@ impl Column {
     fn fits_and_merges(&mut self, more: &Self) -> bool {
         match self {
             Self::Zeros => true,
-            Self::Bytes(cells) => Width::merge(&mut **cells, &more.read()),
-            Self::Shorts(cells) => Width::merge(&mut **cells, &more.read()),
-            Self::Words(cells) => Width::merge(&mut **cells, &more.read()),
+            Self::Bytes(cells) => Width::merge(cells, &more.read()),
+            Self::Shorts(cells) => Width::merge(cells, &more.read()),
+            Self::Words(cells) => Width::merge(cells, &more.read()),
             Self::Longs(cells) => {
                 let more = more.read::<i64>();
                 cells.iter_mut().zip(more).for_each(|(cell, more)| *cell = cell.saturating_add(more));

@@ -244,8 +244,10 @@ impl Opened {
             if current == Some(to.version) {
                 return Ok(());
             }
-            let moved =
-                self.model_log.move_alias("champion", current, Some(to.version), ACTOR, &why, crate::clock::now()).await;
+            let moved = self
+                .model_log
+                .move_alias("champion", current, Some(to.version), ACTOR, &why, crate::clock::now())
+                .await;
             match moved {
                 Ok(_) => return Ok(()),
                 Err(RegistryError::Conflict { .. }) => {}
