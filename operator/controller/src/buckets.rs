@@ -19,10 +19,13 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// Most registries that are kept open.
 const OPEN_MAX: usize = 10_000;
 
-/// The registries of all models.
+/// Namespace, URL and name of the Secret; no name where there is none.
+type Door = (String, String, String);
+
+/// The registries of all models, and when they were opened.
 #[derive(Default)]
 pub(crate) struct Buckets {
-    open: Mutex<HashMap<(String, String, String), (Registry, Instant)>>,
+    open: Mutex<HashMap<Door, (Registry, Instant)>>,
 }
 
 impl Buckets {

@@ -126,7 +126,13 @@ impl EndpointLoop {
                 .map_or(route.lease_until, |it| it.lease_until),
             ..route
         });
-        let served = versions.values().map(|target| builder.served_at(target)).collect();
+        // Told once a server is there to be asked; one that is away for a while is still told.
+        let was_told = |digest: &str| {
+            given.iter().flat_map(|orders| &orders.versions).any(|served| served.target.digest == digest)
+        };
+        let is_there = |digest: &str| decided.seen.servers.get(digest).is_some_and(|servers| servers.ready > 0);
+        let told = versions.values().filter(|target| is_there(&target.digest) || was_told(&target.digest));
+        let served = told.map(|target| builder.served_at(target)).collect();
         let orders = Orders { route, versions: served, settings: builder.router_settings()? };
         if given.as_ref() == Some(&orders) {
             return Ok(());
