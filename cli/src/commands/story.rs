@@ -71,6 +71,10 @@ pub async fn run(story: args::Story) -> Result<Code> {
     };
     let stage = Stage { public: story.url.clone(), registry: registry.clone(), spec: spec.clone(), clock };
     let mut signals = Signals::new()?;
+    tokio::select! {
+        () = answers(&story.url) => eprintln!("{} answers: the customers come", story.url),
+        () = signals.stop() => bail!("stopped before the endpoint answered"),
+    }
     let told = tokio::select! {
         told = prepared.play(stage, report, stop.clone()) => told?,
         () = watching => bail!("the watch has ended"),
@@ -78,6 +82,14 @@ pub async fn run(story: args::Story) -> Result<Code> {
     };
     stop.cancel();
     Ok(if told { Code::Done } else { Code::Failed })
+}
+
+/// Waits, for ever, until somebody serves there: customers who come before the shop is no fault of the shop's.
+async fn answers(url: &str) {
+    let client = reqwest::Client::builder().timeout(EVERY).build().unwrap_or_default();
+    while !matches!(client.get(format!("{url}/readyz")).send().await, Ok(answer) if answer.status().is_success()) {
+        tokio::time::sleep(EVERY).await;
+    }
 }
 
 /// A folder of files that are written once, copied to a bucket as they come.
