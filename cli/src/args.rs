@@ -209,18 +209,12 @@ fn parse_speed(text: &str) -> Result<f64, String> {
     if (1.0..=100_000.0).contains(&speed) { Ok(speed) } else { Err("between 1 and 100000".to_owned()) }
 }
 
-/// Where a running or stopped `fairway up` keeps its state; or an endpoint on a cluster.
+/// Where a running or stopped `fairway up` keeps its state.
 #[derive(Clone, Debug, Args)]
 pub struct StateArgument {
     /// The state folder of `fairway up` [default: the only one under .fairway]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
-    /// Instead of `fairway up`: this ModelEndpoint of the cluster that the kubeconfig names
-    #[arg(long, value_name = "NAME", conflicts_with = "state")]
-    pub endpoint: Option<String>,
-    /// Its namespace [default: the kubeconfig's]
-    #[arg(short, long, value_name = "NS", requires = "endpoint")]
-    pub namespace: Option<String>,
     /// How to reach the registry's store
     #[command(flatten)]
     pub store: StoreArgument,
@@ -299,9 +293,15 @@ pub struct Replay {
     pub output: Output,
 }
 
-/// Which `fairway up`, and how to print.
+/// Which `fairway up`, or which endpoint on a cluster, and how to print.
 #[derive(Clone, Debug, Args)]
 pub struct Place {
+    /// Instead of `fairway up`: this ModelEndpoint of the cluster that the kubeconfig names
+    #[arg(long, value_name = "NAME", conflicts_with = "state")]
+    pub endpoint: Option<String>,
+    /// Its namespace [default: the kubeconfig's]
+    #[arg(short, long, value_name = "NS", requires = "endpoint")]
+    pub namespace: Option<String>,
     /// Where
     #[command(flatten)]
     pub state: StateArgument,
@@ -361,4 +361,15 @@ pub enum Rollout {
     },
     /// How rollouts ended
     History(Place),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    /// Names that are used twice, groups that name nothing: what clap otherwise finds when a person types the command.
+    #[test]
+    fn the_command_line_is_whole() {
+        super::Arguments::command().debug_assert();
+    }
 }

@@ -28,8 +28,8 @@ impl Cluster {
     /// # Errors
     /// There is no cluster.
     pub async fn named(place: &Place) -> Result<Option<Self>> {
-        let Some(endpoint) = &place.state.endpoint else { return Ok(None) };
-        let people = People::connect(place.state.namespace.as_deref()).await?;
+        let Some(endpoint) = &place.endpoint else { return Ok(None) };
+        let people = People::connect(place.namespace.as_deref()).await?;
         Ok(Some(Self { people, endpoint: endpoint.clone() }))
     }
 

@@ -88,7 +88,7 @@ async fn send_here(place: &Place, verb: RolloutVerb) -> Result<Vec<Reason>> {
 }
 
 async fn history(place: &Place) -> Result<Code> {
-    if place.state.endpoint.is_some() {
+    if place.endpoint.is_some() {
         bail!(Invalid(
             "the history of an endpoint on a cluster is in its bucket and in its Events: kubectl describe".to_owned()
         ));
