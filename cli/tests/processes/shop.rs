@@ -52,7 +52,7 @@ impl Shop {
         let mut plan = json!({
             "model": MODEL, "run": run, "reason": "a test", "seed": 1, "asOf": "1970-04-01T00:00:00Z",
             "data": {"interactions": {"url": self.data, "sql": sql}},
-            "family": "ease", "parameters": {"regularization": "10"}, "holdout": "14d",
+            "family": "ease", "parameters": {"regularization": "10"}, "holdout": "336h",
         });
         let fields = fields.as_object().unwrap().clone();
         plan.as_object_mut().unwrap().extend(fields);

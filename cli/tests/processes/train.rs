@@ -189,7 +189,7 @@ async fn a_container_between_prepare_and_publish_can_be_the_trainer() {
     std::fs::copy(desk.join("interactions.parquet"), other.path("rows.parquet")).unwrap();
     let sql = "SELECT * FROM interactions WHERE NOT holdout";
     let data = json!({"interactions": {"url": "rows.parquet", "sql": sql}});
-    let fields = json!({"data": data, "family": "popularity", "parameters": {}, "refit": true, "holdout": "10d"});
+    let fields = json!({"data": data, "family": "popularity", "parameters": {}, "refit": true, "holdout": "240h"});
     let trained = other.version("r1", fields).await;
     let bundle = other.model().await.fetch(&trained.parse().unwrap(), &other.path("cache")).await.unwrap();
     std::fs::create_dir(desk.join("bundle")).unwrap();
