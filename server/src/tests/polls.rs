@@ -15,7 +15,7 @@ use crate::{AdminToken, ConnectConfig, follow, router_admin_routes, serve_admin}
 const TOKEN: &str = "a token of enough length";
 
 fn poll(after: Option<u64>, limit: u32) -> Poll {
-    Poll { replica: "router".to_owned(), after, limit, ..Poll::default() }
+    Poll { replica: "router-1".to_owned(), after, limit, ..Poll::default() }
 }
 
 fn orders_of(route: Option<Route>, versions: Vec<ServedAt>) -> Orders {
@@ -67,6 +67,8 @@ async fn a_number_of_another_incarnation_makes_nothing_forgotten() {
     let (router, _) = busy(2).await;
     assert_eq!(seqs(&router.poll(poll(Some(700), 9))), [0, 1]);
     assert_eq!(seqs(&router.poll(poll(Some(700), 9))), [0, 1]);
+    let of_before = Poll { replica: "router-0".to_owned(), ..poll(Some(0), 9) };
+    assert_eq!(seqs(&router.poll(of_before)), [0, 1], "it speaks of the one before");
     assert_eq!(seqs(&router.poll(poll(Some(0), 9))), [1]);
 }
 
