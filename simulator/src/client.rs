@@ -11,13 +11,15 @@ use hyper::header::CONTENT_TYPE;
 use hyper::{Request, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Serialize;
 
 use crate::Error;
 
 /// How long a visitor waits, connection and answer together.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// An idle connection is not used again after this: before the router closes it, which it does after 5 s.
+const KEPT: Duration = Duration::from_secs(3);
 /// Largest answer that is read.
 const BODY_BYTES_MAX: usize = 1 << 20;
 /// How much of an error's text is kept.
@@ -45,7 +47,11 @@ impl Endpoint {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(PATIENCE));
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(connections).build(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(KEPT)
+            .pool_max_idle_per_host(connections)
+            .build(connector);
         Ok(Self { client, recommend, events })
     }
 
