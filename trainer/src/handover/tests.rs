@@ -29,7 +29,7 @@ async fn there_and_back_again() {
     let data = crate::read(&spec, dir.path(), as_of).await.unwrap();
     let plan: TrainingPlan = serde_json::from_value(serde_json::json!({
         "model": "m", "run": "r", "reason": "CI", "seed": 7, "family": "ease", "asOf": "2027-02-01T00:00:00Z",
-        "holdout": "6d", "data": spec, "refit": false, "parameters": {"minUsers": "1"},
+        "holdout": "144h", "data": spec, "refit": false, "parameters": {"minUsers": "1"},
     }))
     .unwrap();
     let desk = dir.path().join("desk");
