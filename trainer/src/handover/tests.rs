@@ -9,7 +9,7 @@ fn sales() -> String {
     let mut text = "user,item,day,segment\n".to_owned();
     for user in 0..40 {
         for visit in 0..10 {
-            let (item, day) = ((user * 7 + visit * 3) % 15, 1 + visit * 2 + user % 3);
+            let (item, day) = ((user * 7 + visit * 3) % 31, 1 + visit * 2 + user % 3);
             let segment = if user % 3 == 0 { "" } else { "uk" };
             text.push_str(&format!("u{user},i{item},2027-01-{day:02},{segment}\n"));
         }
