@@ -128,7 +128,7 @@ impl Cluster {
                 let Some(run) = self.people.run(name).await? else {
                     bail!(Invalid(format!("there is no TrainingRun {name} in {}", self.people.namespace())));
                 };
-                if over(&run).is_some() {
+                if run.end().is_some() {
                     return anyhow::Ok(run);
                 }
                 let progress = run.status.and_then(|status| status.progress);
@@ -161,20 +161,13 @@ impl Cluster {
     }
 
     fn told(&self, run: &TrainingRun, place: &Place) -> Result<Code> {
-        let end = over(run);
+        let end = run.end();
         place.output.print(&json!({"run": run.metadata.name, "status": run.status}), |_| match &end {
             Some(end) => format!("{}: {}: {}", end.type_, end.reason, end.message),
             None => "started; it has not ended".to_owned(),
         })?;
-        Ok(end.map_or(Code::Done, |end| code_of(&end)))
+        Ok(end.map_or(Code::Done, code_of))
     }
-}
-
-/// The condition by which a run is over.
-fn over(run: &TrainingRun) -> Option<Condition> {
-    const OVER: [&str; 4] = ["Complete", "Failed", "Rejected", "Suppressed"];
-    let conditions = run.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().find(|one| one.status == "True" && OVER.contains(&one.type_.as_str())).cloned()
 }
 
 fn code_of(end: &Condition) -> Code {

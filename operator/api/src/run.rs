@@ -131,6 +131,16 @@ pub struct TrainingRunStatus {
     pub conditions: Vec<Condition>,
 }
 
+impl TrainingRun {
+    /// The condition by which the run is over; nothing while it is not.
+    #[must_use]
+    pub fn end(&self) -> Option<&Condition> {
+        const OVER: [&str; 4] = ["Complete", "Failed", "Rejected", "Suppressed"];
+        let mut conditions = self.status.iter().flat_map(|status| &status.conditions);
+        conditions.find(|one| one.status == "True" && OVER.contains(&one.type_.as_str()))
+    }
+}
+
 /// How far a run is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]

@@ -7,14 +7,13 @@ use anyhow::{Context as _, Result};
 use fairway_api::{Model, ModelApproval, ModelEndpoint, TrainingRun};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
@@ -26,14 +25,15 @@ use crate::metrics::Metrics;
 use crate::names::{ACTOR, ENDPOINT, MANAGED_BY, MODEL};
 use crate::routers::Asker;
 use crate::settings::Settings;
-use crate::watch::{Pulse, Wake, wakes, watch};
+use crate::watch::{Pulse, Wake, Watched, wakes, watch};
 use crate::{endpoint, health, model};
 
 /// The copies of the cluster must be there within this.
 const SYNCS_WITHIN: Duration = Duration::from_secs(120);
-/// Wait after a look that failed, doubled each time up to the longest.
-const AGAIN: Duration = Duration::from_secs(1);
-const AGAIN_LONGEST: Duration = Duration::from_secs(30);
+/// Wait after a look that failed because somebody else was first: what is there now is only not known yet.
+const AFTER_CONFLICT: Duration = Duration::from_secs(1);
+/// Wait after a look that failed otherwise.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// An object is not looked at more often than this, however many of its pods change.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 /// Longest that one look may take.
@@ -115,7 +115,7 @@ async fn lead(
     anyhow::bail!("the watches have ended")
 }
 
-/// A look that failed, and how often in a row it has.
+/// A look that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{error:#}")]
 pub(crate) struct Failed {
@@ -150,9 +150,8 @@ async fn timed<K: Resource<DynamicType = ()>>(
     })
 }
 
-/// A conflict is looked at again soon: what is there now is only not known yet.
 fn again(failed: &Failed) -> Action {
-    let pause = if crate::call::is_conflict(&failed.error) { AGAIN } else { AGAIN_LONGEST / 6 };
+    let pause = if crate::call::is_conflict(&failed.error) { AFTER_CONFLICT } else { AFTER_FAILURE };
     Action::requeue(pause + Duration::from_millis(u64::from(rand::random::<u8>())))
 }
 
@@ -167,102 +166,19 @@ fn observe(
     wake_endpoints: Wake<Guarded<ModelEndpoint>>,
 ) -> Context {
     let ours = format!("{MANAGED_BY}={ACTOR}");
-    let endpoint_of = |meta: &kube::api::ObjectMeta| {
-        let name = meta.labels.as_ref().and_then(|labels| labels.get(ENDPOINT));
-        name.zip(meta.namespace.as_ref()).map(|(name, ns)| ObjectRef::<Guarded<ModelEndpoint>>::new(name).within(ns))
-    };
-    let model_of = |meta: &kube::api::ObjectMeta| {
-        let name = meta.labels.as_ref().and_then(|labels| labels.get(MODEL));
-        name.zip(meta.namespace.as_ref()).map(|(name, ns)| ObjectRef::<Guarded<Model>>::new(name).within(ns))
-    };
-    let of_endpoint = || vec![wake_endpoints.clone()];
-    let models = watch::<Guarded<Model>, Guarded<Model>>(
-        api(&client, watched.as_deref()),
-        None,
-        pulse,
-        |_| {},
-        vec![wake_models.clone()],
-        |it| vec![ObjectRef::from_obj(it)],
-    );
-    let endpoints = watch::<Guarded<ModelEndpoint>, Guarded<ModelEndpoint>>(
-        api(&client, watched.as_deref()),
-        None,
-        pulse,
-        |_| {},
-        of_endpoint(),
-        |it| vec![ObjectRef::from_obj(it)],
-    );
-    let runs = watch::<Guarded<TrainingRun>, Guarded<Model>>(
-        api(&client, watched.as_deref()),
-        None,
-        pulse,
-        |_| {},
-        vec![wake_models.clone()],
-        |it| {
-            let namespace = it.namespace().unwrap_or_default();
-            it.0.iter().map(|run| ObjectRef::new(&run.spec.model).within(&namespace)).collect()
-        },
-    );
-    let approvals = watch::<Guarded<ModelApproval>, Guarded<Model>>(
-        api(&client, watched.as_deref()),
-        None,
-        pulse,
-        |_| {},
-        vec![wake_models.clone()],
-        |it| {
-            let namespace = it.namespace().unwrap_or_default();
-            it.0.iter().map(|word| ObjectRef::new(&word.spec.model).within(&namespace)).collect()
-        },
-    );
-    let deployments = watch::<Deployment, _>(
-        api(&client, watched.as_deref()),
-        Some(&ours),
-        pulse,
-        |_| {},
-        of_endpoint(),
-        move |it| endpoint_of(it.meta()).into_iter().collect(),
-    );
-    let services = watch::<Service, _>(
-        api(&client, watched.as_deref()),
-        Some(&ours),
-        pulse,
-        |_| {},
-        of_endpoint(),
-        move |it| endpoint_of(it.meta()).into_iter().collect(),
-    );
-    let config_maps = watch::<ConfigMap, _>(
-        api(&client, watched.as_deref()),
-        Some(&ours),
-        pulse,
-        |_| {},
-        of_endpoint(),
-        move |it| endpoint_of(it.meta()).into_iter().collect(),
-    );
-    let autoscalers = watch::<HorizontalPodAutoscaler, _>(
-        api(&client, watched.as_deref()),
-        Some(&ours),
-        pulse,
-        |_| {},
-        of_endpoint(),
-        move |it| endpoint_of(it.meta()).into_iter().collect(),
-    );
-    let pods = watch::<Pod, _>(
-        api(&client, watched.as_deref()),
-        Some(&ours),
-        pulse,
-        // Where it runs and how it does; what it was made of is long and nobody's business here.
-        |pod| pod.spec = None,
-        of_endpoint(),
-        move |it| endpoint_of(it.meta()).into_iter().collect(),
-    );
-    let jobs = watch::<Job, _>(
-        api(&client, watched.as_deref()),
-        Some(&ours),
-        pulse,
-        |_| {},
-        vec![wake_models.clone()],
-        move |it| model_of(it.meta()).into_iter().collect(),
-    );
+    let watches = Watches { client: &client, namespace: watched.as_deref(), ours: &ours, pulse };
+    let (to_models, to_endpoints) = (&wake_models, &wake_endpoints);
+    let models = watches.own(to_models, |it: &Guarded<Model>| vec![ObjectRef::from_obj(it)]);
+    let endpoints = watches.own(to_endpoints, |it: &Guarded<ModelEndpoint>| vec![ObjectRef::from_obj(it)]);
+    let runs = watches.own(to_models, |it: &Guarded<TrainingRun>| of_model(it, |run| &run.spec.model));
+    let approvals = watches.own(to_models, |it: &Guarded<ModelApproval>| of_model(it, |word| &word.spec.model));
+    let deployments = watches.made::<Deployment, _>(to_endpoints, ENDPOINT, |_| {});
+    let services = watches.made::<Service, _>(to_endpoints, ENDPOINT, |_| {});
+    let config_maps = watches.made::<ConfigMap, _>(to_endpoints, ENDPOINT, |_| {});
+    let autoscalers = watches.made::<HorizontalPodAutoscaler, _>(to_endpoints, ENDPOINT, |_| {});
+    // Where a pod runs and how it does; what it was made of is long and nobody's business here.
+    let pods = watches.made::<Pod, _>(to_endpoints, ENDPOINT, |pod| pod.spec = None);
+    let jobs = watches.made::<Job, _>(to_models, MODEL, |_| {});
     let reporter = Reporter { controller: "fairway".to_owned(), instance: Some(settings.identity.clone()) };
     let recorder = Recorder::new(client.clone(), reporter);
     Context {
@@ -290,14 +206,55 @@ fn observe(
     }
 }
 
-fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-{
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
+/// What the watches have in common.
+struct Watches<'a> {
+    client: &'a Client,
+    /// One namespace, or all of them.
+    namespace: Option<&'a str>,
+    /// Selects what the operator has made.
+    ours: &'a str,
+    pulse: &'a Pulse,
+}
+
+impl Watches<'_> {
+    /// Objects of a kind of ours, all of them; `wakes` says which are to be looked at when one changes.
+    fn own<K, W>(&self, wake: &Wake<W>, wakes: fn(&K) -> Vec<ObjectRef<W>>) -> Store<K>
+    where
+        K: Watched,
+        W: Resource<DynamicType = ()> + 'static,
+    {
+        watch(self.api(), None, self.pulse, |_| {}, vec![wake.clone()], wakes)
     }
+
+    /// What the operator has made of another kind; `label` names the object for which.
+    fn made<K, W>(&self, wake: &Wake<W>, label: &'static str, shrink: fn(&mut K)) -> Store<K>
+    where
+        K: Watched,
+        W: Resource<DynamicType = ()> + 'static,
+    {
+        watch(self.api(), Some(self.ours), self.pulse, shrink, vec![wake.clone()], move |it| {
+            let meta = it.meta();
+            let name = meta.labels.as_ref().and_then(|labels| labels.get(label));
+            let found = name.zip(meta.namespace.as_ref()).map(|(name, ns)| ObjectRef::new(name).within(ns));
+            found.into_iter().collect()
+        })
+    }
+
+    fn api<K: Watched>(&self) -> Api<K> {
+        match self.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        }
+    }
+}
+
+/// The model that an object names in its spec; an object that cannot be read names none.
+fn of_model<K: Resource<DynamicType = ()>>(it: &Guarded<K>, model: fn(&K) -> &str) -> Vec<ObjectRef<Guarded<Model>>>
+where
+    Guarded<K>: Resource,
+{
+    let namespace = it.namespace().unwrap_or_default();
+    it.0.iter().map(|object| ObjectRef::new(model(object)).within(&namespace)).collect()
 }
 
 /// Nothing is decided by half a picture.

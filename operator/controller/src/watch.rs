@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt};
+use k8s_openapi::NamespaceResourceScope;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource};
@@ -90,6 +91,23 @@ impl Pulse {
     }
 }
 
+/// A kind that can be watched, in one namespace or in all.
+pub(crate) trait Watched:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+{
+}
+
+impl<K> Watched for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 /// Keeps a copy of a kind. `shrink` drops what nobody reads, `wakes` says who must look because this object changed.
 pub(crate) fn watch<K, W>(
     api: Api<K>,
@@ -100,7 +118,7 @@ pub(crate) fn watch<K, W>(
     wakes: impl Fn(&K) -> Vec<ObjectRef<W>> + Send + Sync + 'static,
 ) -> Store<K>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Watched,
     W: Resource<DynamicType = ()> + 'static,
 {
     let (store, writer) = reflector::store();

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use fairway_core::model::{ActiveRun, ModelEffect, RunEnd};
-use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::PostParams;
 use kube::runtime::reflector::ObjectRef;
@@ -16,13 +15,7 @@ use crate::call::{call, has_code};
 use crate::context::{Context, Guarded};
 
 impl Opened {
-    pub(super) async fn apply(
-        &mut self,
-        context: &Context,
-        subject: &Subject,
-        decided: &Decided,
-        now: Timestamp,
-    ) -> Result<()> {
+    pub(super) async fn apply(&mut self, context: &Context, subject: &Subject, decided: &Decided) -> Result<()> {
         while let Some(effect) = self.kept.undone.front().cloned() {
             if let ModelEffect::CancelRun { name, why } = effect {
                 self.cancel(context, subject, &name, &why).await?;
@@ -37,11 +30,11 @@ impl Opened {
         if self.log.run(&run.name)?.outcome::<RunEnd>().await?.is_some() {
             return Ok(());
         }
-        self.start(context, subject, &run, now).await
+        self.start(context, subject, &run).await
     }
 
     /// Each step is harmless to repeat: the record and the plan are created once, the Job has the run's name.
-    async fn start(&self, context: &Context, subject: &Subject, run: &ActiveRun, _now: Timestamp) -> Result<()> {
+    async fn start(&self, context: &Context, subject: &Subject, run: &ActiveRun) -> Result<()> {
         let record = context.runs.get(&ObjectRef::<Guarded<_>>::new(&run.name).within(&subject.key.0));
         if record.is_none() {
             self.record(context, subject, run).await?;

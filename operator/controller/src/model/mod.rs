@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use fairway_api::{Model, TrainingRun};
+use fairway_api::Model;
 use fairway_core::model::{self, Champion, ModelEffect, ModelObserved, ModelStatus, RunEnd, RunMode};
 use fairway_core::policy::ModelPolicy;
 use fairway_core::{Plan, Reason};
@@ -139,7 +139,7 @@ impl ModelLoop {
                 return Err(error);
             }
         };
-        opened.apply(context, &subject, &decided, now).boxed().await?;
+        opened.apply(context, &subject, &decided).boxed().await?;
         if context.board.tell_baseline(&subject.key, decided.plan.status.serve_baseline) {
             wake_endpoints(context, &subject.key);
         }
@@ -240,11 +240,4 @@ impl Subject {
         })?;
         Ok(Self { key, model: model.clone(), policy })
     }
-}
-
-/// The kind of condition by which a run says that it is over.
-fn is_over(run: &TrainingRun) -> bool {
-    const OVER: [&str; 4] = ["Complete", "Failed", "Rejected", "Suppressed"];
-    let conditions = run.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().any(|one| one.status == "True" && OVER.contains(&one.type_.as_str()))
 }

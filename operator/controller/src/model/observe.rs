@@ -15,7 +15,7 @@ use kube::runtime::reflector::ObjectRef;
 use serde::Deserialize;
 
 use super::result::TrainResult;
-use super::{Known, Opened, Subject, build, is_over};
+use super::{Known, Opened, Subject, build};
 use crate::context::Context;
 use crate::names::{self, ACTOR};
 
@@ -60,7 +60,9 @@ impl Opened {
             .state()
             .into_iter()
             .filter_map(|run| run.0.as_ref().ok().cloned())
-            .filter(|run| run.namespace().as_ref() == Some(namespace) && run.spec.model == *model && !is_over(run))
+            .filter(|run| {
+                run.namespace().as_ref() == Some(namespace) && run.spec.model == *model && run.end().is_none()
+            })
             .filter(|run| run.metadata.deletion_timestamp.is_none())
             .collect();
         let active = self.kept.status.run.as_ref().map(|run| run.name.as_str());
