@@ -1,7 +1,8 @@
 //! What a trainer in a process of its own says on its way: one line of JSON a second at most, and no line while nothing
 //! has changed.
 
-use std::path::{Path, PathBuf};
+use std::convert::Infallible;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -64,27 +65,40 @@ impl Progress for Told {
     }
 }
 
-/// Tells until it is dropped: lines on stdout, the newest one in a file, if one was named, and now and then beside the
-/// run's checkpoints, where the operator finds it.
-pub async fn tell(meter: &Meter, file: Option<PathBuf>, record: &RunLog) {
+/// Does `work` and tells of it: lines on stdout, the newest one in a file, if one was named, and now and then beside the
+/// run's checkpoints, where the operator finds it. The step that the work ended in is told too, however short it was.
+pub async fn telling<T>(meter: &Meter, file: Option<&Path>, record: &RunLog, work: impl Future<Output = T>) -> T {
     let mut last = None;
+    let done = tokio::select! {
+        done = work => done,
+        never = tell(meter, file, record, &mut last) => match never {},
+    };
+    tell_new(meter, file, &mut last);
+    done
+}
+
+async fn tell(meter: &Meter, file: Option<&Path>, record: &RunLog, last: &mut Option<Beat>) -> Infallible {
     let mut kept: Option<Instant> = None;
     loop {
-        let beat = meter.step().map(Beat::from);
-        if let Some(new) = beat.filter(|new| last.as_ref() != Some(new)) {
-            if let Err(error) = write(&new, file.as_deref()) {
-                tracing::warn!("progress cannot be written: {error:#}");
-            }
-            if kept.is_none_or(|kept| kept.elapsed() >= KEPT_EVERY) {
-                kept = Some(Instant::now());
-                let line = serde_json::to_vec(&new).unwrap_or_default();
-                // For people: a bucket that fails will stop the run by itself.
-                let _ = record.put_checkpoint(PROGRESS, line.into()).await;
-            }
-            last = Some(new);
+        if let Some(new) = tell_new(meter, file, last)
+            && kept.is_none_or(|kept| kept.elapsed() >= KEPT_EVERY)
+        {
+            kept = Some(Instant::now());
+            let line = serde_json::to_vec(new).unwrap_or_default();
+            // For people: a bucket that fails will stop the run by itself.
+            let _ = record.put_checkpoint(PROGRESS, line.into()).await;
         }
         tokio::time::sleep(EVERY).await;
     }
+}
+
+/// Tells what has changed since the last time.
+fn tell_new<'a>(meter: &Meter, file: Option<&Path>, last: &'a mut Option<Beat>) -> Option<&'a Beat> {
+    let new = meter.step().map(Beat::from).filter(|new| last.as_ref() != Some(new))?;
+    if let Err(error) = write(&new, file) {
+        tracing::warn!("progress cannot be written: {error:#}");
+    }
+    Some(last.insert(new))
 }
 
 fn write(beat: &Beat, file: Option<&Path>) -> Result<()> {

@@ -16,7 +16,7 @@ use fairway_core::plan::spell;
 use fairway_model::Bundle;
 use fairway_trainer::{CancelFlag, Data, DataSpec, Evaluation, INTERACTIONS_FILE, ITEMS_FILE, Source, TrainingPlan};
 
-use super::beat::{Told, tell};
+use super::beat::{Told, telling};
 use super::job::{Ended, Found, Job, Made, ended, keep, within};
 use super::judge::judge;
 use super::{RunPlan, TrainResult};
@@ -72,12 +72,7 @@ pub async fn publish(job: &Job, dir: &Path, cancel: &CancelFlag) -> Result<Ended
     }
     prepared_for(&found, dir)?;
     let meter = Meter::default();
-    let work = async {
-        tokio::select! {
-            result = come_to(job, &found, dir, &meter, cancel) => result,
-            () = tell(&meter, job.progress_file.clone(), &found.record) => bail!("progress has an end"),
-        }
-    };
+    let work = telling(&meter, job.progress_file.as_deref(), &found.record, come_to(job, &found, dir, &meter, cancel));
     let deadline = found.plan.deadline;
     let result = match within(deadline, work).await {
         Some(result) => result?,

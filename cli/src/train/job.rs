@@ -16,7 +16,7 @@ use fairway_registry::{
 };
 use fairway_trainer::{CancelFlag, Trained};
 
-use super::beat::{Told, tell};
+use super::beat::{Told, telling};
 use super::{Attempt, Attempted, RunPlan, TrainResult, code};
 use crate::exit::{Code, Invalid};
 use crate::runtime::{Clock, Meter};
@@ -92,12 +92,7 @@ pub async fn run(job: &Job, cancel: &CancelFlag) -> Result<Ended> {
     }
     let meter = Meter::default();
     let deadline = found.plan.deadline;
-    let work = async {
-        tokio::select! {
-            result = job.train(&found, &meter, cancel) => result,
-            () = tell(&meter, job.progress_file.clone(), &found.record) => bail!("progress has an end"),
-        }
-    };
+    let work = telling(&meter, job.progress_file.as_deref(), &found.record, job.train(&found, &meter, cancel));
     let result = match within(deadline, work).await {
         Some(result) => result?,
         None => {
