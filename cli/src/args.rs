@@ -111,6 +111,11 @@ pub enum Command {
     Backtest(Box<Backtest>),
     /// Show what a running or stopped `fairway up` serves, and why
     Status(Place),
+    /// Show how far what goes in and comes out has moved since the champion was trained
+    ///
+    /// A line a feature: the population stability index (PSI) of the last window that was judged, and what noise alone can
+    /// give with so many events. Exit code 0, drift or not: what follows from it is the model's policy.
+    Drift(Place),
     /// Say what is missing on a cluster: definitions, rights, an operator that leads
     ///
     /// Asks the cluster that the kubeconfig names, and changes nothing. Exit code 1 if anything is missing.

@@ -1,4 +1,4 @@
-//! `fairway`: the one binary. It parses the command line, sets up logging, and hands over to a command.
+//! `fairway`: the one binary. It parses the command line, and hands over to a command.
 
 mod args;
 mod commands;
@@ -9,6 +9,7 @@ mod plane;
 mod replay;
 mod runtime;
 mod story;
+mod telemetry;
 mod train;
 
 use std::process::ExitCode;
@@ -17,7 +18,6 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let arguments = args::Arguments::parse();
-    start_logging(arguments.verbose);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
             return exit::Code::Failed.into();
         }
     };
-    let code = match runtime.block_on(commands::run(arguments)) {
+    let code = match runtime.block_on(run(arguments)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -37,16 +37,7 @@ fn main() -> ExitCode {
     code.into()
 }
 
-fn start_logging(verbose: u8) {
-    let default = match verbose {
-        0 => "error,fairway=warn",
-        1 => "fairway=info,warn",
-        _ => "debug",
-    };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("FAIRWAY_LOG").unwrap_or_else(|_| default.into());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match std::env::var("FAIRWAY_LOG_FORMAT").as_deref() {
-        Ok("json") => log.json().init(),
-        _ => log.init(),
-    }
+async fn run(arguments: args::Arguments) -> anyhow::Result<exit::Code> {
+    let _telemetry = telemetry::start(arguments.verbose)?;
+    commands::run(arguments).await
 }

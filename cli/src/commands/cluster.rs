@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use fairway_api::model::DriftStatus;
 use fairway_api::run::RunReason;
 use fairway_api::{Condition, RolloutVerb, TrainingRun};
 use fairway_controller::People;
@@ -65,6 +66,15 @@ impl Cluster {
             "rollout": status.rollout,
             "conditions": conditions,
         }))
+    }
+
+    /// How far the endpoint's model has drifted; none before a window was judged.
+    ///
+    /// # Errors
+    /// The endpoint or its model is not there.
+    pub async fn drift(&self) -> Result<Option<DriftStatus>> {
+        let model = self.people.endpoint(&self.endpoint).await?.spec.model;
+        Ok(self.people.model(&model).await?.status.and_then(|status| status.drift))
     }
 
     /// Whether the endpoint is well: the exit code of `status`.

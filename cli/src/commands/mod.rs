@@ -3,6 +3,7 @@
 mod backtest;
 mod bundle;
 mod cluster;
+mod drift;
 mod init;
 mod operator;
 pub mod registry;
@@ -45,6 +46,7 @@ pub async fn run(arguments: Arguments) -> Result<Code> {
         Command::Replay(replay) => replay::run(replay).await,
         Command::Backtest(backtest) => backtest::run(*backtest).await,
         Command::Status(status) => status::run(status).await,
+        Command::Drift(place) => drift::run(place).await,
         Command::Registry(registry) => registry::run(*registry).await,
         Command::Bundle(bundle) => bundle::run(&bundle),
         Command::Rollout(rollout) => rollout::run(rollout).await,

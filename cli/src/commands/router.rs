@@ -9,7 +9,7 @@ use fairway_registry::{Access, ModelLog, Registry};
 use fairway_server::{
     AdminToken, ConnectConfig, Pseudonyms, Router as DataPlane, RouterConfig, follow, router_admin_routes,
 };
-use fairway_wire::{Orders, RouterSettings};
+use fairway_wire::{Orders, Route, RouterSettings, Target};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -22,8 +22,10 @@ use crate::runtime::Clock;
 
 /// Wait after the API server could not be found.
 const CONNECT_AGAIN: Duration = Duration::from_secs(2);
-/// Wait for users' histories before the first request is taken.
-const HISTORIES_WITHIN: Duration = Duration::from_secs(5);
+/// Wait for users' histories and for the versions to be asked, before the first request is taken.
+const KNOWS_WITHIN: Duration = Duration::from_secs(5);
+/// Pause between two looks at which versions can be asked.
+const LOOKS_EVERY: Duration = Duration::from_millis(50);
 /// Wait after the bucket could not be opened.
 const OPEN_AGAIN: Duration = Duration::from_secs(5);
 /// Longest name of a replica, without its moment.
@@ -54,14 +56,28 @@ pub async fn run(router: Router) -> Result<Code> {
     let stop = CancellationToken::new();
     let (known, knows) = oneshot::channel();
     let keeping = tokio::spawn(records(router.clone(), plane.clone(), clock, known, stop.clone()));
-    // Users are better served with their histories; but a bucket that does not answer keeps nobody waiting.
-    let _ = tokio::time::timeout(HISTORIES_WITHIN, knows).await;
     let following = tokio::spawn(follow(plane.clone(), receiver, ConnectConfig::new(&router.model), stop.clone()));
+    // Users are better served by a router that knows them and its versions; but neither a bucket nor a server that does
+    // not answer keeps anybody waiting.
+    let all = async { tokio::join!(knows, can_ask(&plane, &orders)) };
+    let _ = tokio::time::timeout(KNOWS_WITHIN, all).await;
     let served = serve(&mut signals, listeners, plane, token, &stop).await;
     following.await?;
     watching.abort();
     keeping.await?;
     served.map(|()| Code::Done)
+}
+
+/// Ends when every version that the route names can be asked.
+async fn can_ask(plane: &DataPlane, orders: &Orders) {
+    let named: Vec<&Target> = orders.route.iter().flat_map(Route::targets).collect();
+    loop {
+        let known = plane.installed();
+        if named.iter().all(|target| known.contains(&target.digest)) {
+            return;
+        }
+        tokio::time::sleep(LOOKS_EVERY).await;
+    }
 }
 
 /// Orders from where they come, until nobody listens.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use fairway_trainer::CancelFlag;
 use serde_json::{Value, json};
+use tracing::Instrument;
 
 use super::up::Signals;
 use crate::args::{Train, TrainPart, TrainRun};
@@ -41,6 +42,7 @@ pub async fn run(train: Train) -> Result<Code> {
             Part::Publish(dir) => train::publish(&job, dir, &cancel).await.map(Some),
         }
     };
+    let ended = ended.instrument(tracing::info_span!("train", run = job.run, model = job.model));
     tokio::select! {
         ended = ended => match ended? {
             Some(ended) => say(&job, &ended),

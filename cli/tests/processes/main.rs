@@ -4,4 +4,5 @@
 mod plane;
 mod s3;
 mod shop;
+mod traces;
 mod train;

@@ -26,6 +26,6 @@ pub use manifest::{
 };
 pub use model::{Model, ModelSpec, ModelStatus};
 pub use request::{REQUEST_ANNOTATION, RolloutCommand, RolloutVerb};
-pub use run::{TrainingRun, TrainingRunSpec, TrainingRunStatus};
+pub use run::{REQUESTED_BY_ANNOTATION, TrainingRun, TrainingRunSpec, TrainingRunStatus};
 pub use schema::{crds, reference_markdown};
 pub use status::Condition;

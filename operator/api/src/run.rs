@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::status::{Condition, conditions, time};
 use crate::workload::is_default;
 
+/// The annotation of a TrainingRun that says who asked for it, as the API server knows them. The chart's admission policy asks
+/// for it where versions need approvals: nobody approves what they asked for.
+pub const REQUESTED_BY_ANNOTATION: &str = "fairway.dev/requested-by";
+
 /// One attempt to train a model. Its name is the idempotency key.
 #[derive(Clone, Debug, PartialEq, kube::CustomResource, Serialize, Deserialize, JsonSchema)]
 #[kube(

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tracing::Instrument;
 
 /// Longest that one call may take.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -12,7 +13,11 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// # Errors
 /// The call's own, or that it took too long; with what it was for.
 pub(crate) async fn call<T>(what: impl Fn() -> String, call: impl Future<Output = kube::Result<T>>) -> Result<T> {
-    match tokio::time::timeout(DEADLINE, call).await {
+    let span = tracing::info_span!("call", what = tracing::field::Empty);
+    if !span.is_disabled() {
+        span.record("what", what());
+    }
+    match tokio::time::timeout(DEADLINE, call).instrument(span).await {
         Ok(done) => done.with_context(what),
         Err(_) => Err(anyhow::anyhow!("no answer within {} s", DEADLINE.as_secs())).with_context(what),
     }

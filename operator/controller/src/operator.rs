@@ -16,6 +16,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::board::Board;
 use crate::buckets::Buckets;
@@ -137,15 +138,17 @@ async fn timed<K: Resource<DynamicType = ()>>(
     look: BoxFuture<'_, Result<Action>>,
 ) -> Result<Action, Failed> {
     let started = Instant::now();
-    let outcome = match tokio::time::timeout(LOOK_WITHIN, look).await {
+    let name = object.meta().name.as_deref().unwrap_or_default();
+    let namespace = object.meta().namespace.as_deref().unwrap_or_default();
+    // Every line of the log that is written within a look, and its trace, say whose look it is.
+    let span = tracing::info_span!("look", kind, namespace, name);
+    let outcome = match tokio::time::timeout(LOOK_WITHIN, look).instrument(span.clone()).await {
         Ok(outcome) => outcome,
         Err(_) => Err(anyhow::anyhow!("a look took longer than {} s", LOOK_WITHIN.as_secs())),
     };
     context.metrics.reconciled(kind, started.elapsed(), outcome.is_ok());
     outcome.map_err(|error| {
-        let name = object.meta().name.as_deref().unwrap_or_default();
-        let namespace = object.meta().namespace.as_deref().unwrap_or_default();
-        tracing::warn!(kind, namespace, name, "cannot be looked at, and is tried again: {error:#}");
+        span.in_scope(|| tracing::warn!("cannot be looked at, and is tried again: {error:#}"));
         Failed { error }
     })
 }

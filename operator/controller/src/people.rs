@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use fairway_api::run::RunReason;
-use fairway_api::{Model, ModelApproval, ModelEndpoint, REQUEST_ANNOTATION, RolloutCommand, RolloutVerb, TrainingRun};
+use fairway_api::{
+    Model, ModelApproval, ModelEndpoint, REQUEST_ANNOTATION, REQUESTED_BY_ANNOTATION, RolloutCommand, RolloutVerb,
+    TrainingRun,
+};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -129,7 +132,8 @@ impl People {
     /// Runs may not be made here.
     pub async fn start_run(&self, name: &str, model: &str, reason: RunReason, force: bool) -> Result<TrainingRun> {
         let spec = fairway_api::TrainingRunSpec { model: model.to_owned(), reason, force, cancel: false };
-        let (run, params) = (TrainingRun::new(name, spec), PostParams::default());
+        let (mut run, params) = (TrainingRun::new(name, spec), PostParams::default());
+        run.annotations_mut().insert(REQUESTED_BY_ANNOTATION.to_owned(), self.who().await?);
         let api = self.runs();
         let made = async {
             match api.create(&params, &run).await {

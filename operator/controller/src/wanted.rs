@@ -12,7 +12,7 @@ use fairway_registry::{State, Version};
 use fairway_wire::Target;
 use jiff::Timestamp;
 
-use crate::names::ACTOR;
+use crate::model::producer;
 
 /// Where the endpoint should go, and what people have not agreed to.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +75,5 @@ fn approvals(policy: &AdmissionPolicy, status: &EndpointStatus, version: &Versio
             expires: valid_for.filter(|_| verdict.approved).map(|valid| verdict.time + valid),
         })
         .collect();
-    // Versions are registered under one name here; who pushed one from elsewhere is in the log, not in the state.
-    approvals::missed_at(status.stage(digest), policy.approvals, digest, ACTOR, &words, now)
+    approvals::missed_at(status.stage(digest), policy.approvals, digest, producer(version), &words, now)
 }

@@ -7,6 +7,7 @@ mod quality;
 
 pub use degradation::DegradationMonitor;
 pub use drift::DriftMonitor;
+pub use fairway_stats::drift::{DriftReport, FeatureDrift};
 use jiff::Timestamp;
 pub use quality::QualityMonitor;
 use serde::{Deserialize, Serialize};

@@ -19,7 +19,7 @@ pub use job::{FailureAction, FailureReason, FailureRule, Failures, RuntimeKind, 
 pub use retrain::{Breaker, Budget, DegradationAction, DegradationRule, Drift, NewData, Retrain, Rival, Schedule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-pub use status::{LastRun, ModelStatus};
+pub use status::{DriftStatus, FeatureStatus, LastRun, ModelStatus};
 pub use trainer::{Builtin, ContainerTrainer, Family, Trainer, TrainingMode};
 
 use crate::values::{Duration, Number};

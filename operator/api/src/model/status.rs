@@ -1,5 +1,6 @@
 //! What is known about a model now. Observations for people and programs: nothing is decided by them.
 
+use fairway_core::triggers::{DriftReport, FeatureDrift};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,9 @@ pub struct ModelStatus {
     /// The last run that ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_run: Option<LastRun>,
+    /// How far what goes in and comes out has moved since the champion was trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftStatus>,
     /// When the operator looks again.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time")]
@@ -43,6 +47,59 @@ pub struct ModelStatus {
     /// Ready, DataReady, SignalFresh, Drifted, RetrainSuppressed, AutomationSuspended, AwaitingApproval, ErasureOverdue.
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
+}
+
+/// How far what goes in and comes out has moved since the champion was trained, by the last window that was judged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DriftStatus {
+    /// Whether it is enough to act on, if it lasts.
+    pub alarm: bool,
+    /// In words.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+    /// Each feature, and what was shown and consumed.
+    #[schemars(length(max = 64))]
+    pub features: Vec<FeatureStatus>,
+}
+
+/// How far one feature has moved.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FeatureStatus {
+    /// What people call it.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Population stability index.
+    #[schemars(length(max = 32))]
+    pub psi: String,
+    /// The index that noise alone can give with so many events.
+    #[schemars(length(max = 32))]
+    pub noise_floor: String,
+    /// Events since the champion came.
+    pub events: i64,
+    /// Far enough to act on, above noise, and significant.
+    pub moved: bool,
+}
+
+/// Most features that a status tells of.
+const FEATURES_MAX: usize = 64;
+
+impl From<&DriftReport> for DriftStatus {
+    fn from(report: &DriftReport) -> Self {
+        let feature = |one: &FeatureDrift| FeatureStatus {
+            name: one.name.chars().take(253).collect(),
+            psi: format!("{:.3}", one.psi),
+            noise_floor: format!("{:.3}", one.noise_floor),
+            events: i64::try_from(one.current_n).unwrap_or(i64::MAX),
+            moved: one.alarming,
+        };
+        Self {
+            alarm: report.alarm,
+            message: report.sentence().chars().take(1024).collect(),
+            features: report.features.iter().take(FEATURES_MAX).map(feature).collect(),
+        }
+    }
 }
 
 /// A run that has ended.

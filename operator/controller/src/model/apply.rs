@@ -9,7 +9,7 @@ use kube::api::PostParams;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
-use super::{Decided, Opened, RunCause, Subject, build};
+use super::{Decided, Opened, RunCause, Subject, build, producers};
 use crate::apply::{delete, ensure};
 use crate::call::{call, has_code};
 use crate::context::{Context, Guarded};
@@ -39,11 +39,12 @@ impl Opened {
         if record.is_none() {
             self.record(context, subject, run).await?;
         }
+        let asked = record.as_ref().and_then(|it| it.0.as_ref().ok()).and_then(producers::evidence);
         let cause = RunCause {
             run: &run.name,
             reason: &run.reason,
             mode: run.mode,
-            evidence: self.evidence(),
+            evidence: self.evidence().into_iter().chain(asked).collect(),
             champion: self.champion.as_ref().map(|known| known.target.digest.clone()),
             known_until: self.champion.as_ref().map(|known| known.trained_through),
             as_of: run.started,

@@ -4,6 +4,7 @@ mod apply;
 mod approvals;
 mod build;
 mod observe;
+mod producers;
 mod report;
 mod result;
 
@@ -28,6 +29,7 @@ use crate::board::Key;
 use crate::context::{Context, Guarded};
 use crate::kept::{Kept, Stored};
 
+pub(crate) use producers::producer;
 pub use result::TrainResult;
 
 /// A model with an active run is looked at this often.
@@ -68,6 +70,8 @@ struct Opened {
     kept: Kept<ModelEffect, ModelStatus>,
     /// What the serving version was trained on, fetched once.
     champion: Option<Known>,
+    /// What the API server was shown of who made which version.
+    producers: BTreeMap<String, String>,
 }
 
 /// A version as the monitors need it.
@@ -166,7 +170,7 @@ impl ModelLoop {
                 kept
             }
         };
-        self.opened = Some(Opened { log, kept, champion: None });
+        self.opened = Some(Opened { log, kept, champion: None, producers: BTreeMap::new() });
         Ok(())
     }
 }
@@ -182,6 +186,7 @@ impl Opened {
         let run_end = self.run_end(context, subject, &seen, now).await?;
         let registered = self.log.head().await.context("reading the registry")?.map(|entry| entry.state);
         self.mirror(context, subject, registered.as_ref(), now).await?;
+        self.tell_producers(context, subject, registered.as_ref()).await?;
         let challenger = registered.as_ref().and_then(|state| state.by_alias("challenger"));
         let challenger = challenger.map(|it| Target { version: it.number, digest: it.digest.to_string() });
         let views = context.board.endpoints_of(&subject.key);

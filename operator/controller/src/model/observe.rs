@@ -15,7 +15,7 @@ use kube::runtime::reflector::ObjectRef;
 use serde::Deserialize;
 
 use super::result::TrainResult;
-use super::{Known, Opened, Subject, build};
+use super::{Known, Opened, Subject, build, producers};
 use crate::context::Context;
 use crate::names::{self, ACTOR};
 
@@ -143,7 +143,9 @@ impl Opened {
         now: Timestamp,
     ) -> Result<RunEnd> {
         let (digest, metrics, labels, kinds, provenance) = match result {
-            TrainResult::Uploaded { digest, metrics, labels, kinds, provenance } => {
+            TrainResult::Uploaded { digest, metrics, mut labels, kinds, provenance } => {
+                let plan = self.log.run(run)?.plan::<serde_json::Value>().await.context("reading the run's plan")?;
+                labels.extend(plan.as_ref().and_then(producers::label));
                 (digest, metrics, labels, kinds, provenance)
             }
             TrainResult::Rejected { why } => return Ok(RunEnd::Rejected { why }),

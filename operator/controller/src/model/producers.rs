@@ -1,0 +1,106 @@
+//! Who made which version, for the rule that nobody approves what they made. A run says who asked for it, in an annotation
+//! that the chart's admission policy holds against who asks; its version carries that name as a label, which the operator
+//! counts approvals by; and a ConfigMap shows it to the API server, which refuses the word at once.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use fairway_api::{REQUESTED_BY_ANNOTATION, TrainingRun};
+use fairway_registry::{State, Version};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+
+use super::{Opened, Subject};
+use crate::call::call;
+use crate::context::Context;
+use crate::names::{ACTOR, MANAGED_BY};
+
+/// Evidence for a run that a person or a pipeline asked for, and label of its version.
+const REQUESTED_BY: &str = "requestedBy";
+/// The ConfigMap of a namespace that the admission policy reads.
+const PRODUCERS: &str = "fairway-producers";
+/// Most versions of a model that it names, the newest: it holds a megabyte at most.
+const VERSIONS_MAX: usize = 500;
+
+/// Part of the evidence for a run that somebody asked for: it is in the run's plan, which nobody changes, whatever becomes
+/// of the run's record.
+pub(super) fn evidence(run: &TrainingRun) -> Option<(String, Value)> {
+    run.annotations().get(REQUESTED_BY_ANNOTATION).map(|who| (REQUESTED_BY.to_owned(), who.clone().into()))
+}
+
+/// The label of a version that came of a run with this plan.
+pub(super) fn label(plan: &Value) -> Option<(String, String)> {
+    plan["evidence"][REQUESTED_BY].as_str().map(|who| (REQUESTED_BY.to_owned(), who.to_owned()))
+}
+
+/// Who counts as the maker of a version: whoever asked for its run, else the operator.
+pub(crate) fn producer(version: &Version) -> &str {
+    version.labels.get(REQUESTED_BY).map_or(ACTOR, String::as_str)
+}
+
+impl Opened {
+    /// Shows the API server who made which version of this model, where that has changed.
+    pub(super) async fn tell_producers(
+        &mut self,
+        context: &Context,
+        subject: &Subject,
+        registered: Option<&State>,
+    ) -> Result<()> {
+        let producers = registered.map(producers).unwrap_or_default();
+        if producers == self.producers {
+            return Ok(());
+        }
+        let (namespace, model) = &subject.key;
+        let map = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": PRODUCERS, "namespace": namespace, "labels": {MANAGED_BY: ACTOR}},
+            "data": producers,
+        });
+        let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), namespace);
+        // Each model has its own keys in it.
+        let params = PatchParams::apply(&format!("{ACTOR}-producers-{model}")).force();
+        context.metrics.write("ConfigMap");
+        let patch = Patch::Apply(&map);
+        call(|| format!("applying ConfigMap {namespace}/{PRODUCERS}"), api.patch(PRODUCERS, &params, &patch)).await?;
+        self.producers = producers;
+        Ok(())
+    }
+}
+
+/// Digest, in the characters that a key may have, and name.
+fn producers(state: &State) -> BTreeMap<String, String> {
+    let asked = state.versions.values().rev().take(VERSIONS_MAX);
+    let asked = asked.filter_map(|version| Some((version, version.labels.get(REQUESTED_BY)?)));
+    asked.map(|(version, who)| (version.digest.to_string().replace(':', "-"), who.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(labels: Value) -> State {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let version = json!({
+            "number": 1, "digest": digest, "run": "r", "registered": "2026-01-01T00:00:00Z", "bytes": 1, "files": 1,
+            "metrics": {}, "labels": labels,
+        });
+        serde_json::from_value(json!({"versions": {"1": version}, "aliases": {}})).unwrap()
+    }
+
+    #[test]
+    fn who_asked_for_a_run_made_its_version() {
+        let mut run = TrainingRun::new("nightly", serde_json::from_value(json!({"model": "recs"})).unwrap());
+        assert_eq!(evidence(&run), None, "the loop itself has started it");
+        run.annotations_mut().insert(REQUESTED_BY_ANNOTATION.to_owned(), "ann".to_owned());
+        let plan = json!({"model": "recs", "evidence": BTreeMap::from_iter(evidence(&run))});
+        let labels = BTreeMap::from_iter(label(&plan));
+
+        let asked = state(json!(labels));
+        assert_eq!(producer(&asked.versions[&1]), "ann");
+        assert_eq!(producers(&asked), [(format!("sha256-{}", "a".repeat(64)), "ann".to_owned())].into());
+        let own = state(json!({}));
+        assert_eq!((producer(&own.versions[&1]), producers(&own).len()), (ACTOR, 0));
+    }
+}
