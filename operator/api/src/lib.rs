@@ -19,7 +19,7 @@ pub mod workload;
 
 pub use approval::{ModelApproval, ModelApprovalSpec, ModelApprovalStatus};
 pub use endpoint::{ModelEndpoint, ModelEndpointSpec, ModelEndpointStatus};
-pub use error::{FieldError, ManifestError, Position, Severity};
+pub use error::{FieldError, FieldErrors, ManifestError, Position, Severity};
 pub use experiment::{ModelExperiment, ModelExperimentSpec, ModelExperimentStatus};
 pub use manifest::{
     Located, Manifest, Manifests, ObjectKey, Other, load_dir, load_dir_with, parse_documents, substitute,

@@ -5,7 +5,8 @@ use std::fmt::Debug;
 use std::hash::Hash;
 
 use anyhow::{Context as _, Result, bail};
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::core::ApiResource;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
@@ -58,10 +59,30 @@ where
 pub(crate) async fn apply<K: Made>(context: &Context, desired: &Value) -> Result<()> {
     let (namespace, name) = place(desired)?;
     let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
-    let kind = K::kind(&());
+    patch(context, &api, &K::kind(&()), namespace, name, desired).await
+}
+
+/// Applies an object of a kind that not every cluster has.
+///
+/// # Errors
+/// The cluster does not have it, or the API server refuses or does not answer.
+pub(crate) async fn apply_of(context: &Context, kind: &ApiResource, desired: &Value) -> Result<()> {
+    let (namespace, name) = place(desired)?;
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, kind);
+    patch(context, &api, &kind.kind, namespace, name, desired).await
+}
+
+async fn patch<K: Clone + Debug + DeserializeOwned>(
+    context: &Context,
+    api: &Api<K>,
+    kind: &str,
+    namespace: &str,
+    name: &str,
+    desired: &Value,
+) -> Result<()> {
     let params = PatchParams::apply(ACTOR).force();
-    context.metrics.write(&kind);
-    tracing::debug!(%kind, namespace, name, "apply");
+    context.metrics.write(kind);
+    tracing::debug!(kind, namespace, name, "apply");
     call(|| format!("applying {kind} {namespace}/{name}"), api.patch(name, &params, &Patch::Apply(desired))).await?;
     Ok(())
 }

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | who leads | `lease` |
 //! | what the cluster says | `watch`, `context` |
-//! | when an object is looked at, and by whom | `operator` |
+//! | when an object is looked at, and by whom | `operator`, `look` |
 //! | what an endpoint is, and what follows | `endpoint/{observe, build, apply, report}` |
 //! | what a model is, and what follows | `model/{observe, build, apply, report}` |
 //! | what routers saw | `routers` |
@@ -28,6 +28,7 @@ mod endpoint;
 mod health;
 mod kept;
 mod lease;
+mod look;
 mod metrics;
 mod model;
 mod names;

@@ -21,13 +21,14 @@ use tracing::Instrument;
 use crate::board::Board;
 use crate::buckets::Buckets;
 use crate::context::{Context, Guarded, Loops};
+use crate::health;
 use crate::lease::Candidate;
+use crate::look::look;
 use crate::metrics::Metrics;
 use crate::names::{ACTOR, ENDPOINT, MANAGED_BY, MODEL};
 use crate::routers::Asker;
 use crate::settings::Settings;
 use crate::watch::{Pulse, Wake, Watched, wakes, watch};
-use crate::{endpoint, health, model};
 
 /// The copies of the cluster must be there within this.
 const SYNCS_WITHIN: Duration = Duration::from_secs(120);
@@ -124,11 +125,11 @@ pub(crate) struct Failed {
 }
 
 async fn look_at_model(object: Arc<Guarded<Model>>, context: Arc<Context>) -> Result<Action, Failed> {
-    timed(&context, "model", object.as_ref(), model::look(&context, &object).boxed()).await
+    timed(&context, "model", object.as_ref(), look(&context, &object).boxed()).await
 }
 
 async fn look_at_endpoint(object: Arc<Guarded<ModelEndpoint>>, context: Arc<Context>) -> Result<Action, Failed> {
-    timed(&context, "endpoint", object.as_ref(), endpoint::look(&context, &object).boxed()).await
+    timed(&context, "endpoint", object.as_ref(), look(&context, &object).boxed()).await
 }
 
 async fn timed<K: Resource<DynamicType = ()>>(

@@ -61,8 +61,15 @@ pub(crate) fn spec(containers: Vec<Value>, more: Value) -> Value {
     spec
 }
 
-/// A template's part of a pod: `labels` and `annotations` are the operator's, and come last.
-pub(crate) fn template(labels: &Value, annotations: &Value, mut spec: Value, more: &PodTemplate) -> Value {
+/// A template's part of a pod: `labels` and `annotations` are the operator's, and come last. `account` is the service
+/// account where the template names none.
+pub(crate) fn template(
+    labels: &Value,
+    annotations: &Value,
+    mut spec: Value,
+    account: Option<&str>,
+    more: &PodTemplate,
+) -> Value {
     let mut added = Map::new();
     if !more.node_selector.is_empty() {
         added.insert("nodeSelector".to_owned(), json!(more.node_selector));
@@ -76,7 +83,7 @@ pub(crate) fn template(labels: &Value, annotations: &Value, mut spec: Value, mor
     if !more.image_pull_secrets.is_empty() {
         added.insert("imagePullSecrets".to_owned(), json!(more.image_pull_secrets));
     }
-    if let Some(account) = &more.service_account_name {
+    if let Some(account) = more.service_account_name.as_deref().or(account) {
         added.insert("serviceAccountName".to_owned(), json!(account));
         added.insert("automountServiceAccountToken".to_owned(), json!(true));
     }

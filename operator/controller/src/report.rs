@@ -8,13 +8,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
 use kube::{Api, Resource, ResourceExt};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::apply::covers;
+use crate::apply::{Made, covers};
 use crate::call::call;
 use crate::context::Context;
+use crate::look::Looked;
 use crate::names::STATUS_MANAGER;
 
 /// Longest message of an Event.
@@ -48,7 +47,7 @@ pub(crate) fn conditions(
 }
 
 /// The conditions with this one in the place of its kind's.
-pub(crate) fn with(
+fn with(
     before: &[Condition],
     told: &fairway_core::Condition,
     generation: Option<i64>,
@@ -86,17 +85,13 @@ fn condition(
 ///
 /// # Errors
 /// The API server refuses or does not answer.
-pub(crate) async fn status<K>(
+pub(crate) async fn status<K: Made>(
     context: &Context,
     object: &K,
     before: &Value,
     status: &Value,
     exact: bool,
-) -> Result<bool>
-where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + DeserializeOwned + Serialize + Clone,
-    K: std::fmt::Debug,
-{
+) -> Result<bool> {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let kind = K::kind(&());
     if let Ok(conditions) = serde_json::from_value::<Vec<Condition>>(status["conditions"].clone()) {
@@ -122,6 +117,36 @@ where
     };
     call(|| format!("writing the status of {kind} {namespace}/{name}"), patched).await?;
     Ok(true)
+}
+
+/// Puts one condition beside those that are there.
+///
+/// # Errors
+/// The API server refuses or does not answer.
+pub(crate) async fn tell<K: Looked>(
+    context: &Context,
+    object: &K,
+    told: &fairway_core::Condition,
+    now: Timestamp,
+) -> Result<()> {
+    let before = serde_json::to_value(object.status())?;
+    let mut after = match object.status() {
+        Some(status) => serde_json::to_value(status)?,
+        None => serde_json::to_value(K::Status::default())?,
+    };
+    let conditions: Vec<Condition> = serde_json::from_value(after["conditions"].clone()).unwrap_or_default();
+    after["conditions"] = serde_json::to_value(with(&conditions, told, object.meta().generation, now))?;
+    status(context, object, &before, &after, false).await?;
+    Ok(())
+}
+
+/// Says in an object's status why it cannot be looked at. What serves goes on serving.
+pub(crate) async fn failure<K: Looked>(context: &Context, object: &K, error: &anyhow::Error) {
+    let reason = Reason::new("Unreachable", format!("{error:#}"));
+    let told = fairway_core::Condition { kind: "Degraded".to_owned(), status: true, reason };
+    if let Err(error) = tell(context, object, &told, crate::clock::now()).await {
+        tracing::debug!(kind = %K::kind(&()), name = object.name_any(), "cannot tell a failure: {error:#}");
+    }
 }
 
 /// Tells reasons as Events. Events are for people and may be lost.

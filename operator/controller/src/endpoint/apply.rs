@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::PostParams;
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
@@ -22,7 +22,7 @@ use kube::{Api, ResourceExt};
 use super::build::{Builder, orders_of};
 use super::observe::ordered_replicas;
 use super::{Decided, EndpointLoop, Opened, Subject};
-use crate::apply::{apply, delete, ensure};
+use crate::apply::{apply, apply_of, delete, ensure};
 use crate::call::{call, has_code};
 use crate::context::Context;
 use crate::names::{self, ACTOR};
@@ -35,9 +35,12 @@ impl EndpointLoop {
         let builder = Builder { subject, settings: &context.settings };
         self.furnish(context, &builder).await?;
         let versions = versions(decided);
-        for target in versions.values() {
+        let counts = versions.values().map(|target| {
             let existing = decided.seen.deployments.get(&target.digest).map(|it| ordered_replicas(it));
-            let wanted = replicas(subject, decided, &target.digest, existing);
+            (target, existing, replicas(subject, decided, &target.digest, existing))
+        });
+        let counts: Vec<(&Target, Option<u32>, Option<u32>)> = counts.collect();
+        for (target, existing, wanted) in &counts {
             // More at once, fewer after the route.
             let now = wanted.map(|wanted| wanted.max(existing.unwrap_or(0)));
             ensure::<Deployment>(context, &context.deployments, &builder.servers(target, now)?).await?;
@@ -51,12 +54,8 @@ impl EndpointLoop {
         ensure::<Deployment>(context, &context.deployments, &builder.routers()?).await?;
         let opened = self.opened.as_mut().context("the endpoint is not open")?;
         opened.name_champion().await?;
-        for target in versions.values() {
-            let existing = decided.seen.deployments.get(&target.digest).map(|it| ordered_replicas(it));
-            let wanted = replicas(subject, decided, &target.digest, existing);
-            if wanted < existing {
-                ensure::<Deployment>(context, &context.deployments, &builder.servers(target, wanted)?).await?;
-            }
+        for (target, _, wanted) in counts.iter().filter(|(_, existing, wanted)| wanted < existing) {
+            ensure::<Deployment>(context, &context.deployments, &builder.servers(target, *wanted)?).await?;
         }
         self.remove(context, subject, decided, &versions).await
     }
@@ -82,7 +81,8 @@ impl EndpointLoop {
             apply::<NetworkPolicy>(context, policy).await?;
         }
         if let Some(route) = &route {
-            apply_route(context, route).await?;
+            let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute"));
+            apply_of(context, &kind, route).await.context("is the Gateway API installed? (spec.httpRoute)")?;
         }
         self.furnished = Some(looks);
         Ok(())
@@ -168,21 +168,6 @@ impl EndpointLoop {
         }
         Ok(())
     }
-}
-
-/// HTTPRoutes are no kind of every cluster: where the manifest asks for one and there are none, that is said.
-async fn apply_route(context: &Context, route: &serde_json::Value) -> Result<()> {
-    let kind = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute");
-    let text = |field: &str| route["metadata"][field].as_str().unwrap_or_default();
-    let (namespace, name) = (text("namespace"), text("name"));
-    let resource = ApiResource::from_gvk(&kind);
-    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &resource);
-    context.metrics.write("HTTPRoute");
-    let params = PatchParams::apply(ACTOR).force();
-    let patch = Patch::Apply(route);
-    let applied = api.patch(name, &params, &patch);
-    call(|| format!("applying the HTTPRoute {namespace}/{name} (is the Gateway API installed?)"), applied).await?;
-    Ok(())
 }
 
 /// The versions that must have servers after this plan: those that it asks for, and those that are there and that it does not

@@ -87,9 +87,6 @@ impl Builder<'_> {
                 "topologySpreadConstraints": pod::spread(&selector, more),
             }),
         );
-        if let Some(account) = &model.spec.service_account_name {
-            pod::merge(&mut pod, json!({"serviceAccountName": account, "automountServiceAccountToken": true}));
-        }
         if signers > 0 {
             let map = json!({"name": names::child(self.name(), "signers")});
             pod::merge(&mut pod, json!({"volumes": [{"name": "signers", "configMap": map}]}));
@@ -107,7 +104,7 @@ impl Builder<'_> {
                     "selector": {"matchLabels": selector},
                     "revisionHistoryLimit": 1,
                     "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-                    "template": pod::template(&labels, &annotations, pod, more),
+                    "template": pod::template(&labels, &annotations, pod, model.spec.service_account_name.as_deref(), more),
                 },
             }),
         );
@@ -197,8 +194,6 @@ impl Builder<'_> {
         let pod = pod::spec(
             vec![container],
             json!({
-                "serviceAccountName": name,
-                "automountServiceAccountToken": true,
                 "terminationGracePeriodSeconds": 30,
                 "topologySpreadConstraints": pod::spread(&selector, more),
                 "volumes": [{"name": "keys", "secret": {"secretName": keys_name(self.name()), "defaultMode": 0o440}}],
@@ -214,7 +209,7 @@ impl Builder<'_> {
                 "selector": {"matchLabels": selector},
                 "revisionHistoryLimit": 1,
                 "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-                "template": pod::template(&labels, &settings, pod, more),
+                "template": pod::template(&labels, &settings, pod, Some(&name), more),
             }}),
         ))
     }

@@ -14,21 +14,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use fairway_api::{Model, ModelEndpoint};
+use fairway_api::{FieldErrors, Model, ModelEndpoint};
+use fairway_core::Plan;
 use fairway_core::endpoint::{self, EndpointEffect, EndpointInputs, EndpointStatus};
 use fairway_core::policy::{EndpointPolicy, ModelPolicy};
-use fairway_core::{Plan, Reason};
 use fairway_registry::{EndpointLog, Error as RegistryError, ModelLog};
 use fairway_wire::Window;
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
-use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 
 use crate::board::{EndpointView, Key};
-use crate::context::{Context, Guarded};
+use crate::context::{Context, Guarded, Loops};
 use crate::kept::{DecidedBy, Kept, Stored, window_key};
+use crate::look::Looked;
 use crate::routers::Routers;
 use crate::wanted::Wanted;
 
@@ -81,29 +82,25 @@ struct Decided {
     request: Option<requests::Request>,
 }
 
-/// Looks at an endpoint once.
-///
-/// # Errors
-/// The bucket, the API server or a manifest cannot be used; told in the endpoint's conditions.
-pub(crate) async fn look(context: &Arc<Context>, guarded: &Guarded<ModelEndpoint>) -> Result<Action> {
-    let endpoint = match &guarded.0 {
-        Ok(endpoint) => endpoint,
-        Err(invalid) => anyhow::bail!("the manifest cannot be read: {}", invalid.error),
-    };
-    let uid = endpoint.uid().unwrap_or_default();
-    let key: Key = (endpoint.namespace().unwrap_or_default(), endpoint.name_any());
-    if endpoint.metadata.deletion_timestamp.is_some() {
-        context.endpoint_loops.forget(&uid).await;
-        context.board.forget_endpoint(&key);
-        return Ok(Action::await_change());
+impl Looked for ModelEndpoint {
+    type Loop = EndpointLoop;
+
+    fn loops(context: &Context) -> &Loops<EndpointLoop> {
+        &context.endpoint_loops
     }
-    let lopped = context.endpoint_loops.of(&uid).await;
-    let mut memory = lopped.lock().await;
-    let outcome = memory.look(context, endpoint, key).boxed().await;
-    if let Err(error) = &outcome {
-        report::failure(context, endpoint, error).await;
+
+    fn look<'a>(
+        &'a self,
+        memory: &'a mut EndpointLoop,
+        context: &'a Arc<Context>,
+        key: Key,
+    ) -> BoxFuture<'a, Result<Action>> {
+        memory.look(context, self, key).boxed()
     }
-    outcome
+
+    fn forget(context: &Context, key: &Key) {
+        context.board.forget_endpoint(key);
+    }
 }
 
 impl EndpointLoop {
@@ -260,13 +257,9 @@ impl Subject {
             Ok(model) => &model.spec,
             Err(invalid) => anyhow::bail!("the Model {name} cannot be read: {}", invalid.error),
         };
-        let fields = |errors: Vec<fairway_api::FieldError>| {
-            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            anyhow::anyhow!(lines.join("\n"))
-        };
-        let model_policy = spec.policy().map_err(fields)?;
-        let mut policy = endpoint.spec.policy(spec.reward.within.std()).map_err(fields)?;
-        policy.scaling = Some(endpoint.spec.scaling.policy().map_err(fields)?);
+        let model_policy = spec.policy().map_err(FieldErrors)?;
+        let mut policy = endpoint.spec.policy(spec.reward.within.std()).map_err(FieldErrors)?;
+        policy.scaling = Some(endpoint.spec.scaling.policy().map_err(FieldErrors)?);
         Ok(Self { key, endpoint: endpoint.clone(), model, policy, model_policy })
     }
 
@@ -277,9 +270,4 @@ impl Subject {
     fn model_key(&self) -> Key {
         (self.key.0.clone(), self.endpoint.spec.model.clone())
     }
-}
-
-/// What keeps an endpoint from being looked at, as a condition says it.
-fn reason_of(error: &anyhow::Error) -> Reason {
-    Reason::new("Unreachable", format!("{error:#}"))
 }

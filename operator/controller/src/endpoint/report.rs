@@ -8,10 +8,9 @@ use fairway_api::{ModelEndpoint, ModelEndpointStatus};
 use fairway_core::{Condition, Reason};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
-use super::{Decided, EndpointLoop, Subject, reason_of};
+use super::{Decided, EndpointLoop, Subject};
 use crate::context::Context;
 use crate::names::{ENDPOINT, ROLE};
 use crate::report;
@@ -106,27 +105,10 @@ fn answer(request: &super::requests::Request, decided: &Decided, now: Timestamp)
     }
 }
 
-/// Says in the endpoint's status why it cannot be looked at. What serves goes on serving.
-pub(super) async fn failure(context: &Context, endpoint: &ModelEndpoint, error: &anyhow::Error) {
-    let told = Condition { kind: "Degraded".to_owned(), status: true, reason: reason_of(error) };
-    if let Err(error) = tell_one(context, endpoint, told, crate::clock::now()).await {
-        tracing::debug!(endpoint = endpoint.name_any(), "cannot tell a failure: {error:#}");
-    }
-}
-
 /// Says that nobody looks at it.
 pub(super) async fn suspended(context: &Context, endpoint: &ModelEndpoint, now: Timestamp) -> Result<Action> {
     let reason = Reason::new("Suspended", "spec.suspend is true: nothing is started, rolled out, scaled or taken back");
-    tell_one(context, endpoint, Condition { kind: "Degraded".to_owned(), status: true, reason }, now).await?;
+    let told = Condition { kind: "Degraded".to_owned(), status: true, reason };
+    report::tell(context, endpoint, &told, now).await?;
     Ok(Action::requeue(SUSPENDED))
-}
-
-/// Puts one condition beside those that are there.
-async fn tell_one(context: &Context, endpoint: &ModelEndpoint, told: Condition, now: Timestamp) -> Result<()> {
-    let mut status = endpoint.status.clone().unwrap_or_default();
-    let generation = endpoint.metadata.generation;
-    status.conditions = report::with(&status.conditions, &told, generation, now);
-    let (before, after) = (serde_json::to_value(&endpoint.status)?, serde_json::to_value(&status)?);
-    report::status(context, endpoint, &before, &after, false).await?;
-    Ok(())
 }

@@ -69,9 +69,7 @@ pub(super) fn job(subject: &Subject, settings: &Settings, run: &ActiveRun) -> Re
         ];
         pod::merge(&mut pod, json!({"initContainers": inits}));
     }
-    if let Some(account) = &model.spec.service_account_name {
-        pod::merge(&mut pod, json!({"serviceAccountName": account, "automountServiceAccountToken": true}));
-    }
+    let account = model.spec.service_account_name.as_deref();
     let mut job = json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -86,7 +84,7 @@ pub(super) fn job(subject: &Subject, settings: &Settings, run: &ActiveRun) -> Re
             "activeDeadlineSeconds": trainer.deadline.std().as_secs().max(1),
             "ttlSecondsAfterFinished": KEPT_SECONDS,
             "podFailurePolicy": {"rules": failure_rules(&trainer.failures)},
-            "template": pod::template(&labels, &json!({}), pod, &trainer.pod_template),
+            "template": pod::template(&labels, &json!({}), pod, account, &trainer.pod_template),
         },
     });
     if let Some(queue) = &trainer.queue_name {

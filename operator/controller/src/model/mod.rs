@@ -13,21 +13,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use fairway_api::Model;
+use fairway_api::{FieldErrors, Model};
 use fairway_core::model::{self, Champion, ModelEffect, ModelObserved, ModelStatus, RunEnd, RunMode};
 use fairway_core::policy::ModelPolicy;
 use fairway_core::{Plan, Reason};
 use fairway_registry::{Error as RegistryError, ModelLog};
 use fairway_wire::{Profile, Target};
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 
 use crate::board::Key;
-use crate::context::{Context, Guarded};
+use crate::context::{Context, Loops};
 use crate::kept::{Kept, Stored};
+use crate::look::Looked;
 
 pub(crate) use producers::producer;
 pub use result::TrainResult;
@@ -97,29 +99,25 @@ struct Decided {
     challenger: Option<Target>,
 }
 
-/// Looks at a model once.
-///
-/// # Errors
-/// The bucket, the API server or the manifest cannot be used; told in the model's conditions.
-pub(crate) async fn look(context: &Arc<Context>, guarded: &Guarded<Model>) -> Result<Action> {
-    let model = match &guarded.0 {
-        Ok(model) => model,
-        Err(invalid) => anyhow::bail!("the manifest cannot be read: {}", invalid.error),
-    };
-    let uid = model.uid().unwrap_or_default();
-    let key: Key = (model.namespace().unwrap_or_default(), model.name_any());
-    if model.metadata.deletion_timestamp.is_some() {
-        context.model_loops.forget(&uid).await;
-        context.board.forget_model(&key);
-        return Ok(Action::await_change());
+impl Looked for Model {
+    type Loop = ModelLoop;
+
+    fn loops(context: &Context) -> &Loops<ModelLoop> {
+        &context.model_loops
     }
-    let memory = context.model_loops.of(&uid).await;
-    let mut memory = memory.lock().await;
-    let outcome = memory.look(context, model, key).boxed().await;
-    if let Err(error) = &outcome {
-        report::failure(context, model, error).await;
+
+    fn look<'a>(
+        &'a self,
+        memory: &'a mut ModelLoop,
+        context: &'a Arc<Context>,
+        key: Key,
+    ) -> BoxFuture<'a, Result<Action>> {
+        memory.look(context, self, key).boxed()
     }
-    outcome
+
+    fn forget(context: &Context, key: &Key) {
+        context.board.forget_model(key);
+    }
 }
 
 impl ModelLoop {
@@ -239,10 +237,7 @@ fn wake_endpoints(context: &Context, model: &Key) {
 
 impl Subject {
     fn of(model: &Model, key: Key) -> Result<Self> {
-        let policy = model.spec.policy().map_err(|errors| {
-            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            anyhow::anyhow!(lines.join("\n"))
-        })?;
+        let policy = model.spec.policy().map_err(FieldErrors)?;
         Ok(Self { key, model: model.clone(), policy })
     }
 }

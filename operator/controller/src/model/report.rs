@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use fairway_api::model::{DriftStatus, LastRun};
 use fairway_api::run::Progress;
-use fairway_api::{Model, ModelStatus as ApiStatus, TrainingRun, TrainingRunStatus};
+use fairway_api::{ModelStatus as ApiStatus, TrainingRun, TrainingRunStatus};
 use fairway_core::model::{ModelRequest, RunEnd};
 use fairway_core::{Condition, Reason};
 use jiff::Timestamp;
@@ -181,19 +181,4 @@ async fn write(
     let (before, after) = (serde_json::to_value(&run.status)?, serde_json::to_value(&after)?);
     report::status(context, run, &before, &after, false).await?;
     Ok(())
-}
-
-/// Says in the model's status why it cannot be looked at.
-pub(super) async fn failure(context: &Context, model: &Model, error: &anyhow::Error) {
-    let reason = Reason::new("Unreachable", format!("{error:#}"));
-    let told = Condition { kind: "Degraded".to_owned(), status: true, reason };
-    let mut status = model.status.clone().unwrap_or_default();
-    status.conditions = report::with(&status.conditions, &told, model.metadata.generation, crate::clock::now());
-    let written = async {
-        let (before, after) = (serde_json::to_value(&model.status)?, serde_json::to_value(&status)?);
-        report::status(context, model, &before, &after, false).await
-    };
-    if let Err(error) = written.await {
-        tracing::debug!(model = model.name_any(), "cannot tell a failure: {error:#}");
-    }
 }
