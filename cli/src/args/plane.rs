@@ -32,6 +32,9 @@ pub struct Serve {
     /// Where to keep the bundle [default: a temporary folder]
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
+    /// Fetch the version into --cache, every byte checked, and end: for another's server that reads it there
+    #[arg(long, requires = "cache", conflicts_with = "behind")]
+    pub fetch_only: bool,
     /// Answer through this server of the Open Inference Protocol v2 instead of loading the weights
     #[arg(long, value_name = "URL")]
     pub behind: Option<String>,

@@ -1,6 +1,6 @@
 //! `fairway serve`: one version, in a process of its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -27,6 +27,16 @@ pub async fn run(serve: Serve) -> Result<Code> {
     let mut signals = Signals::new()?;
     let temporary = tempfile::Builder::new().prefix("fairway-serve-").tempdir().context("making a temporary folder")?;
     let cache = serve.cache.clone().unwrap_or_else(|| temporary.path().to_owned());
+    if serve.fetch_only {
+        return tokio::select! {
+            fetched = in_cache(&serve, &cache) => {
+                let (_, dir) = fetched?;
+                eprintln!("fetched {} of {} into {}", serve.version, serve.model, dir.display());
+                Ok(Code::Done)
+            }
+            () = signals.stop() => Ok(Code::Stopped),
+        };
+    }
     let inference = tokio::select! {
         proved = prove(&serve, &cache) => proved?,
         () = signals.stop() => return Ok(Code::Stopped),
@@ -44,6 +54,17 @@ pub async fn run(serve: Serve) -> Result<Code> {
 
 /// The version, when it has answered as its trainer said.
 async fn prove(serve: &Serve, cache: &Path) -> Result<Arc<Inference>> {
+    let (target, dir) = in_cache(serve, cache).await?;
+    let (server, profile) = match &serve.behind {
+        None => loaded(&dir).await?,
+        Some(url) => behind(serve, url, &dir).await?,
+    };
+    let config = InferenceConfig { drain_pause: serve.drain.std(), ..InferenceConfig::default() };
+    Ok(Inference::new(&serve.model, target, server, &profile, config)?)
+}
+
+/// The version, and the folder where its files are now.
+async fn in_cache(serve: &Serve, cache: &Path) -> Result<(Target, PathBuf)> {
     let keys = read_keys(&serve.signers)?;
     let digest: Digest =
         serve.version.parse().map_err(|error: RegistryError| Invalid(format!("--version: {error}")))?;
@@ -54,13 +75,7 @@ async fn prove(serve: &Serve, cache: &Path) -> Result<Arc<Inference>> {
         Invalid(format!("--version {digest}: no such version of {}/{} is registered", serve.namespace, serve.model))
     })?;
     let dir = fetched(&log, &digest, cache, &keys, UNSIGNED).await?;
-    let (server, profile) = match &serve.behind {
-        None => loaded(&dir).await?,
-        Some(url) => behind(serve, url, &dir).await?,
-    };
-    let target = Target { version: version.number, digest: digest.to_string() };
-    let config = InferenceConfig { drain_pause: serve.drain.std(), ..InferenceConfig::default() };
-    Ok(Inference::new(&serve.model, target, server, &profile, config)?)
+    Ok((Target { version: version.number, digest: digest.to_string() }, dir))
 }
 
 async fn loaded(dir: &Path) -> Result<(Arc<dyn ModelServer>, Profile)> {

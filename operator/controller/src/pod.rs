@@ -31,15 +31,20 @@ pub(crate) fn container(name: &str, settings: &Settings, args: &[String], model:
         "envFrom": bucket_env(model),
         "terminationMessagePath": LAST_WORDS,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {
-            "allowPrivilegeEscalation": false,
-            "readOnlyRootFilesystem": true,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": restricted(),
         "volumeMounts": [{"name": "scratch", "mountPath": SCRATCH}, {"name": "tmp", "mountPath": "/tmp"}],
     });
     merge(&mut container, more);
     container
+}
+
+/// What no container may do, whoever made its image.
+pub(crate) fn restricted() -> Value {
+    json!({
+        "allowPrivilegeEscalation": false,
+        "readOnlyRootFilesystem": true,
+        "capabilities": {"drop": ["ALL"]},
+    })
 }
 
 /// A pod's spec around containers. `more` adds fields or replaces them.

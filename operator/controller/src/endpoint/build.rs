@@ -14,7 +14,7 @@ use crate::settings::Settings;
 /// A pod that goes serves on for so long, until everybody has heard.
 const DRAIN_SECONDS: u32 = 5;
 /// A server has so long to fetch its version and to reproduce its golden answers.
-const STARTS_WITHIN_SECONDS: u32 = 600;
+pub(super) const STARTS_WITHIN_SECONDS: u32 = 600;
 /// Where the public keys are mounted of which one must have signed a version.
 const SIGNERS: &str = "/etc/fairway/signers";
 /// Where the routers' secrets are mounted.
@@ -51,48 +51,31 @@ impl Builder<'_> {
         let name = names::of_version(self.name(), &target.digest);
         let model = self.subject.model()?;
         let spec = &self.subject.endpoint.spec;
-        let mut args = vec![
-            "serve".to_owned(),
-            format!("--registry={}", url_of(model, self.settings.registry.as_deref())?),
-            format!("--namespace={}", self.subject.key.0),
-            format!("--model={}", spec.model),
-            format!("--version={}", target.digest),
-            format!("--listen=0.0.0.0:{PORT}"),
-            format!("--cache={SCRATCH}"),
-        ];
-        let signers = model.spec.signing.as_ref().map_or(0, |signing| signing.public_keys.len());
-        args.extend((0..signers).map(|n| format!("--signer={SIGNERS}/{n}.pem")));
-        let probe = |path: &str, period: u32, failures: u32| {
-            json!({"httpGet": {"path": path, "port": "http"}, "periodSeconds": period, "failureThreshold": failures,
-                   "timeoutSeconds": 2})
+        let (containers, around) = match &spec.server.container {
+            None => {
+                let resources = pod::resources(spec.server.resources.as_ref(), "50m", "64Mi");
+                (vec![self.server(target, PORT, &[format!("--cache={SCRATCH}")], resources)?], json!({}))
+            }
+            Some(theirs) => self.beside(target, theirs)?,
         };
-        let more = json!({
-            "ports": [{"name": "http", "containerPort": PORT}],
-            "startupProbe": probe("/v2/health/ready", 1, STARTS_WITHIN_SECONDS),
-            "readinessProbe": probe("/v2/health/ready", 2, 2),
-            "livenessProbe": probe("/v2/health/live", 10, 3),
-            "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
-            "resources": pod::resources(spec.server.resources.as_ref(), "50m", "64Mi"),
-        });
-        let container = pod::container("server", self.settings, &args, model, more);
         let selector = json!({"app.kubernetes.io/instance": name});
         let annotations = json!({names::DIGEST: target.digest, names::VERSION: target.version.to_string()});
         let mut labels = serde_json::to_value(names::labels(self.name(), "server"))?;
         pod::merge(&mut labels, selector.clone());
         let more = &spec.server.pod_template;
         let mut pod = pod::spec(
-            vec![container],
+            containers,
             json!({
                 "terminationGracePeriodSeconds": 30,
                 "topologySpreadConstraints": pod::spread(&selector, more),
             }),
         );
-        if signers > 0 {
+        pod::merge(&mut pod, around);
+        if model.spec.signing.is_some() {
             let map = json!({"name": names::child(self.name(), "signers")});
             pod::merge(&mut pod, json!({"volumes": [{"name": "signers", "configMap": map}]}));
-            let mount = json!([{"name": "signers", "mountPath": SIGNERS, "readOnly": true}]);
-            pod::merge(&mut pod["containers"][0]["volumeMounts"], mount);
         }
+        let account = model.spec.service_account_name.as_deref();
         let mut deployment = self.object(
             "apps/v1",
             "Deployment",
@@ -104,7 +87,7 @@ impl Builder<'_> {
                     "selector": {"matchLabels": selector},
                     "revisionHistoryLimit": 1,
                     "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-                    "template": pod::template(&labels, &annotations, pod, model.spec.service_account_name.as_deref(), more),
+                    "template": pod::template(&labels, &annotations, pod, account, more),
                 },
             }),
         );
@@ -112,6 +95,42 @@ impl Builder<'_> {
             deployment["spec"]["replicas"] = json!(replicas);
         }
         Ok(deployment)
+    }
+
+    /// The container that routers ask. `more` are arguments beside those that name the version.
+    pub(super) fn server(&self, target: &Target, port: u16, more: &[String], resources: Value) -> Result<Value> {
+        let mut args = vec![format!("--listen=0.0.0.0:{port}")];
+        args.extend_from_slice(more);
+        let probe = |path: &str, period: u32, failures: u32| probe("http", path, period, failures);
+        let more = json!({
+            "ports": [{"name": "http", "containerPort": port}],
+            "startupProbe": probe("/v2/health/ready", 1, STARTS_WITHIN_SECONDS),
+            "readinessProbe": probe("/v2/health/ready", 2, 2),
+            "livenessProbe": probe("/v2/health/live", 10, 3),
+            "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
+            "resources": resources,
+        });
+        self.serve("server", target, &args, more)
+    }
+
+    /// A container that runs `fairway serve` for a version.
+    pub(super) fn serve(&self, name: &str, target: &Target, args: &[String], mut more: Value) -> Result<Value> {
+        let model = self.subject.model()?;
+        let mut all = vec![
+            "serve".to_owned(),
+            format!("--registry={}", url_of(model, self.settings.registry.as_deref())?),
+            format!("--namespace={}", self.subject.key.0),
+            format!("--model={}", self.subject.endpoint.spec.model),
+            format!("--version={}", target.digest),
+        ];
+        let signers = model.spec.signing.as_ref().map_or(0, |signing| signing.public_keys.len());
+        all.extend((0..signers).map(|n| format!("--signer={SIGNERS}/{n}.pem")));
+        all.extend_from_slice(args);
+        if signers > 0 {
+            let mount = json!({"name": "signers", "mountPath": SIGNERS, "readOnly": true});
+            pod::merge(&mut more, json!({"volumeMounts": [mount]}));
+        }
+        Ok(pod::container(name, self.settings, &all, model, more))
     }
 
     /// Where the servers of a version are reached.
@@ -264,6 +283,12 @@ impl Builder<'_> {
         });
         self.object("v1", "Secret", &keys_name(self.name()), "router", data)
     }
+}
+
+/// A question over HTTP to a port of the pod, every `period` seconds.
+pub(super) fn probe(port: &str, path: &str, period: u32, failures: u32) -> Value {
+    json!({"httpGet": {"path": path, "port": port}, "periodSeconds": period, "failureThreshold": failures,
+           "timeoutSeconds": 2})
 }
 
 /// Name of the Secret with the routers' keys.

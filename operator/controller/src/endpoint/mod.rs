@@ -2,12 +2,15 @@
 
 mod apply;
 mod autoscaler;
+mod beside;
 mod build;
 mod network;
 mod observe;
 mod report;
 mod requests;
 mod samples;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -253,9 +256,14 @@ impl Subject {
         let name = &endpoint.spec.model;
         let model = context.models.get(&ObjectRef::new(name).within(&key.0));
         let model = model.with_context(|| format!("spec.model: there is no Model {name} in namespace {}", key.0))?;
+        Self::between(key, endpoint, model)
+    }
+
+    /// What two manifests come to.
+    fn between(key: Key, endpoint: &ModelEndpoint, model: Arc<Guarded<Model>>) -> Result<Self> {
         let spec = match &model.0 {
             Ok(model) => &model.spec,
-            Err(invalid) => anyhow::bail!("the Model {name} cannot be read: {}", invalid.error),
+            Err(invalid) => anyhow::bail!("the Model {} cannot be read: {}", endpoint.spec.model, invalid.error),
         };
         let model_policy = spec.policy().map_err(FieldErrors)?;
         let mut policy = endpoint.spec.policy(spec.reward.within.std()).map_err(FieldErrors)?;

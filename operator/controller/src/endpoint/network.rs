@@ -23,7 +23,7 @@ impl Builder<'_> {
         let servers = json!({"spec": {
             "podSelector": of("server"),
             "policyTypes": ["Ingress"],
-            "ingress": [{"from": [{"podSelector": of("router")}], "ports": port(PORT)}],
+            "ingress": [{"from": [{"podSelector": of("router")}], "ports": port(self.serving_port())}],
         }});
         let mut users = json!({"ports": port(PORT)});
         if !policy.from.is_empty() {

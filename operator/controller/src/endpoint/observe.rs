@@ -10,6 +10,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
+use super::beside::THEIRS;
 use super::{EndpointLoop, Subject, samples};
 use crate::context::Context;
 use crate::names;
@@ -83,8 +84,10 @@ fn broken(servers: &[Arc<Pod>]) -> BTreeMap<String, String> {
     let mut broken = BTreeMap::new();
     for pod in servers {
         let Some(digest) = pod.annotations().get(names::DIGEST) else { continue };
-        let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-        for status in statuses.into_iter().flatten() {
+        let status = pod.status.as_ref();
+        let before = status.and_then(|status| status.init_container_statuses.as_ref());
+        let statuses = before.into_iter().chain(status.and_then(|status| status.container_statuses.as_ref()));
+        for status in statuses.flatten().filter(|status| status.name != THEIRS) {
             let ended = [&status.state, &status.last_state].into_iter().flatten();
             for end in ended.filter_map(|state| state.terminated.as_ref()) {
                 if FOR_GOOD.contains(&end.exit_code) {

@@ -1,0 +1,51 @@
+//! What the tests of an endpoint's objects are about: one model, one endpoint, one operator.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::core::DeserializeGuard;
+use serde_json::{Value, json};
+
+use super::Subject;
+use crate::pod::merge;
+use crate::settings::Settings;
+
+pub(super) fn digest() -> String {
+    format!("sha256:{}", "0123456789abcdef".repeat(4))
+}
+
+/// The endpoint `shop` of the model `recs`, with more in their specs.
+pub(super) fn subject(of_model: Value, of_endpoint: Value) -> Subject {
+    let object = |kind: &str, name: &str, spec: Value| json!({"apiVersion": "fairway.dev/v1alpha1", "kind": kind, "metadata": {"name": name, "namespace": "shop"}, "spec": spec});
+    let mut model = json!({
+        "registry": "s3://models",
+        "storageSecretRef": {"name": "bucket"},
+        "data": {"interactions": {"url": "s3://b/x/", "sql": "SELECT 1"}},
+        "reward": {"event": "purchase", "within": "1d"},
+        "trainer": {"builtin": {"family": "ease"}},
+    });
+    merge(&mut model, of_model);
+    let mut endpoint = json!({"model": "recs"});
+    merge(&mut endpoint, of_endpoint);
+    let model = serde_json::from_value(object("Model", "recs", model)).unwrap();
+    let endpoint = serde_json::from_value(object("ModelEndpoint", "shop", endpoint)).unwrap();
+    Subject::between(("shop".to_owned(), "shop".to_owned()), &endpoint, Arc::new(DeserializeGuard(Ok(model)))).unwrap()
+}
+
+pub(super) fn settings() -> Settings {
+    Settings {
+        identity: "one".to_owned(),
+        namespace: "fairway-system".to_owned(),
+        watch: Vec::new(),
+        registry: None,
+        image: "fairway:test".to_owned(),
+        image_pull_policy: "IfNotPresent".to_owned(),
+        admin: ([127, 0, 0, 1], 0).into(),
+        metrics: ([127, 0, 0, 1], 0).into(),
+        lease_name: "fairway".to_owned(),
+        lease: Duration::from_secs(15),
+        canary_lease: Duration::from_secs(30),
+        concurrency: 1,
+        plan: |_, _| Ok(Value::Null),
+    }
+}
