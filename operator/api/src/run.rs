@@ -55,7 +55,7 @@ pub struct TrainingRunSpec {
     /// Why it was started.
     #[serde(default)]
     pub reason: RunReason,
-    /// Whether cooldown, budget, breaker and a running rollout are passed over. The data checks never are.
+    /// Whether cooldown, budget, breaker and a running rollout are passed over. `suspend` and the data checks never are.
     #[serde(default)]
     pub force: bool,
     /// Ends the run where it is. The only field that can be changed, and only to true.

@@ -17,7 +17,7 @@ pub enum Asker<'a> {
     Trigger(&'a str),
     /// A person or CI.
     Person {
-        /// Whether everything but the checks of the training data is passed over.
+        /// Whether everything but a suspension and the checks of the training data is passed over.
         force: bool,
     },
 }
@@ -30,6 +30,9 @@ pub fn forbids(
     asker: Asker<'_>,
     now: Timestamp,
 ) -> Option<Reason> {
+    if let Some(reason) = suspended(policy) {
+        return Some(reason);
+    }
     if let Some(fault) = observed.data_fault {
         return Some(fault.clone());
     }
@@ -46,6 +49,11 @@ pub fn forbids(
         .or_else(|| immature(policy, status, asker, now))
         .or_else(|| cooldown(status, now))
         .or_else(|| budget(policy, status, now))
+}
+
+/// That somebody has stopped all training of the model, if they have.
+pub fn suspended(policy: &ModelPolicy) -> Option<Reason> {
+    policy.suspended.then(|| Reason::new("Suspended", "spec.suspend is true: no run is started, whoever asks"))
 }
 
 /// The breaker's refusal, if it is open and no trial is due.

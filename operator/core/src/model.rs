@@ -179,7 +179,7 @@ pub enum ModelRequest {
         name: String,
         /// For the log: `CI`, a person's name.
         reason: String,
-        /// Pass cooldown, budget, breaker and an active rollout; never the data checks.
+        /// Pass cooldown, budget, breaker and an active rollout; never a suspension or the data checks.
         force: bool,
     },
     /// Stop the active run.

@@ -66,6 +66,7 @@ impl ModelSpec {
             breaker: retrain.breaker.rejections,
             half_open_after: Some(retrain.breaker.half_open_after.std()),
             run_deadline: self.trainer.deadline.std(),
+            suspended: self.suspend,
         })
     }
 
@@ -141,7 +142,6 @@ impl ModelSpec {
             ("spec.trainer.failures", trainer.failures != super::Failures::default()),
             ("spec.trainer.podTemplate", !is_default(&trainer.pod_template)),
             ("spec.deletionPolicy", !is_default(&self.deletion_policy)),
-            ("spec.suspend", self.suspend),
         ];
         let problem = "this is acted on by Kubernetes only: `fairway up` trains in its own process";
         notes.extend(set.iter().filter(|(_, set)| *set).map(|(field, _)| FieldError::new(*field, problem, "")));

@@ -29,12 +29,17 @@ pub(super) fn of(
         data_ready(observed, status),
         observed.champion.and_then(|_| signal_fresh(policy, status, now)),
         drifted(status),
-        status.suppressed.as_ref().map(|reason| condition("RetrainSuppressed", true, reason.clone())),
+        suppressed(policy, status).map(|reason| condition("RetrainSuppressed", true, reason)),
         guards::breaker(policy, status, now).map(|reason| condition("AutomationSuspended", true, reason)),
         observed.awaiting_approval.map(|reason| condition("AwaitingApproval", true, reason.clone())),
         erasure_overdue(observed, now),
     ];
     parts.into_iter().flatten().collect()
+}
+
+/// What holds runs back; a suspension also while nothing asks for one.
+fn suppressed(policy: &ModelPolicy, status: &ModelStatus) -> Option<Reason> {
+    status.suppressed.clone().or_else(|| guards::suspended(policy))
 }
 
 fn condition(kind: &str, holds: bool, reason: Reason) -> Condition {

@@ -56,6 +56,9 @@ pub struct ModelPolicy {
     pub half_open_after: Option<Duration>,
     /// A run that takes longer has failed.
     pub run_deadline: Duration,
+    /// No run starts, whoever asks.
+    #[serde(default)]
+    pub suspended: bool,
 }
 
 /// A day: shorter windows would take the hours of the day for drift.

@@ -96,6 +96,25 @@ fn nobody_passes_what_is_known_to_be_wrong_with_the_data() {
 }
 
 #[test]
+fn nothing_starts_while_a_model_is_suspended_and_what_runs_goes_on() {
+    let mut world = World::serving();
+    world.policy.suspended = true;
+    world.look();
+    assert_eq!(world.condition("RetrainSuppressed").unwrap().reason.code, "Suspended", "said before anything asks");
+    world.drift();
+    world.days(4);
+    world.ask("by-hand", true);
+    world.look();
+    assert!(world.started.is_empty() && world.said("Suspended"));
+    world.policy.suspended = false;
+    world.look();
+    assert_eq!(world.started, ["0001-drift"]);
+    world.policy.suspended = true;
+    world.look();
+    assert_eq!(world.status.run.as_ref().map(|run| run.name.as_str()), Some("0001-drift"));
+}
+
+#[test]
 fn each_trigger_that_is_held_back_is_written_down() {
     let mut world = World::serving();
     world.policy.max_age = Some(10 * DAY);
