@@ -109,7 +109,7 @@ pub fn event(registry: &str, namespace: &str, model: &str, entry: &Entry) -> Clo
     CloudEvent {
         specversion: "1.0".to_owned(),
         id: id(namespace, model, entry),
-        source: source(registry, namespace, model),
+        source: source(registry, namespace, "models", model),
         kind: format!("dev.fairway.registry.{}.v1", kind(&entry.operation)),
         subject: subject(model, &entry.operation),
         time: entry.time,
@@ -137,7 +137,9 @@ fn id(namespace: &str, model: &str, entry: &Entry) -> String {
     format!("{namespace}/{model}/{}-{check}", entry.seq).replace('.', "_")
 }
 
-fn source(registry: &str, namespace: &str, model: &str) -> String {
+/// Where events come from: a folder of the registry (`kind`: `models` or `endpoints`), as a URL without credentials. Of a
+/// registry that is not known, the folder alone.
+pub fn source(registry: &str, namespace: &str, kind: &str, name: &str) -> String {
     let place = Url::parse(registry).map(|mut url| {
         // The user of an `abfs` URL is its container. The rest can only be, or stand beside, a secret.
         if !url.scheme().starts_with("abfs") {
@@ -148,7 +150,7 @@ fn source(registry: &str, namespace: &str, model: &str) -> String {
         url.set_fragment(None);
         url.to_string()
     });
-    format!("{}/{namespace}/models/{model}", place.unwrap_or_default().trim_end_matches('/'))
+    format!("{}/{namespace}/{kind}/{name}", place.unwrap_or_default().trim_end_matches('/'))
 }
 
 fn kind(operation: &Operation) -> &'static str {

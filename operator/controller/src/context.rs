@@ -19,6 +19,7 @@ use crate::buckets::Buckets;
 use crate::endpoint::EndpointLoop;
 use crate::metrics::Metrics;
 use crate::model::ModelLoop;
+use crate::notify::Hooks;
 use crate::routers::Asker;
 use crate::settings::Settings;
 use crate::watch::Wake;
@@ -44,6 +45,7 @@ pub(crate) struct Context {
     pub(crate) board: Board,
     pub(crate) buckets: Buckets,
     pub(crate) asker: Asker,
+    pub(crate) hooks: Hooks,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) endpoint_loops: Loops<EndpointLoop>,

@@ -11,6 +11,8 @@ use fairway_wire::Window;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::notify::Outbox;
+
 /// Without effects or news a plan is stored this often, so that a crash loses little evidence.
 const STORE_EVERY: Duration = Duration::from_secs(2);
 /// Most windows that wait for a bucket that fails; the oldest go.
@@ -31,6 +33,9 @@ pub struct Stored<Effect, Status> {
     /// The last request of a person that a plan has taken in, where requests have identities: none is carried out twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered: Option<String>,
+    /// What people were told up to this plan, and what waits to be told: nothing is sent before it is stored.
+    #[serde(default, skip_serializing_if = "Outbox::is_empty")]
+    pub notices: Outbox,
     /// The decision.
     pub plan: Plan<Effect, Status>,
 }
@@ -57,6 +62,8 @@ pub struct Kept<Effect, Status> {
     pub undone: VecDeque<Effect>,
     /// The conditions of the last plan.
     pub conditions: Vec<Condition>,
+    /// What people were told, and what waits; the latter as it is stored.
+    pub notices: Outbox,
     said: Vec<String>,
     stored: Option<Instant>,
 }
@@ -65,7 +72,16 @@ impl<Effect: Clone, Status: Clone + PartialEq> Kept<Effect, Status> {
     /// A loop that goes on from this status, stored under this number.
     pub fn new(status: Status, seq: u64) -> Self {
         let (unread, undone) = (Vec::new(), VecDeque::new());
-        Self { status, seq, unread, undone, said: Vec::new(), conditions: Vec::new(), stored: None }
+        Self {
+            status,
+            seq,
+            unread,
+            undone,
+            said: Vec::new(),
+            conditions: Vec::new(),
+            stored: None,
+            notices: Outbox::default(),
+        }
     }
 
     /// Windows that the next plan takes in.
@@ -93,6 +109,7 @@ impl<Effect: Clone, Status: Clone + PartialEq> Kept<Effect, Status> {
             read: self.unread.iter().map(window_key).collect(),
             decided_by,
             answered: None,
+            notices: self.notices.clone(),
             plan: plan.clone(),
         }
     }

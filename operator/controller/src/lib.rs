@@ -14,6 +14,7 @@
 //! | what routers saw | `routers` |
 //! | what is remembered between looks | `kept`, `board` |
 //! | what people ask from the command line | `people` |
+//! | what webhooks are told | `notify`, `webhook` |
 //!
 //! What it does not do: it decides nothing, serves no user, and never touches the bucket's data unless a manifest says so.
 #![forbid(unsafe_code)]
@@ -32,6 +33,7 @@ mod look;
 mod metrics;
 mod model;
 mod names;
+mod notify;
 mod operator;
 mod orders;
 mod people;
@@ -41,12 +43,15 @@ mod routers;
 mod settings;
 mod wanted;
 mod watch;
+mod webhook;
 
 pub use kept::{DecidedBy, Kept, Stored, window_key};
 pub use kube::Client;
 pub use model::{RunCause, TrainResult};
+pub use notify::{Outbox, Waiting};
 pub use operator::{connect, run};
 pub use orders::follow_orders;
 pub use people::{Check, People, Reasons};
 pub use settings::{PlanRun, Settings};
 pub use wanted::{Wanted, wanted};
+pub use webhook::{Answer, Webhook, client as webhook_client, pause};

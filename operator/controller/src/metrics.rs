@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::notify::Counted;
 use crate::watch::Pulse;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -38,6 +39,11 @@ struct Holds {
     r#type: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    result: String,
+}
+
 /// See above.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -49,6 +55,7 @@ pub(crate) struct Metrics {
     silent: Family<Kind, Gauge<i64, AtomicI64>>,
     leading: Gauge<i64, AtomicI64>,
     polls_failed: Counter<u64, AtomicU64>,
+    notifications: Family<Outcome, Counter>,
 }
 
 fn histogram() -> Histogram {
@@ -63,6 +70,8 @@ impl Default for Metrics {
         let (decided, writes, conditions, silent) =
             (Family::default(), Family::default(), Family::default(), Family::default());
         let (leading, polls_failed) = (Gauge::default(), Counter::default());
+        let notifications = Family::default();
+        registry.register("notifications", "Attempts to tell a webhook, by result", notifications.clone());
         registry.register("reconciles", "Looks at objects, by kind and result", reconciles.clone());
         registry.register("reconcile_seconds", "Time of a look, by kind", time.clone());
         registry.register("decisions", "Reasons that decisions gave, by kind and reason", decided.clone());
@@ -71,7 +80,7 @@ impl Default for Metrics {
         registry.register("watch_silent_seconds", "Time since a watch was last heard of, by kind", silent.clone());
         registry.register("leading", "1 where this process leads", leading.clone());
         registry.register("router_polls_failed", "Polls that a router did not answer", polls_failed.clone());
-        Self { registry, reconciles, time, decided, writes, conditions, silent, leading, polls_failed }
+        Self { registry, reconciles, time, decided, writes, conditions, silent, leading, polls_failed, notifications }
     }
 }
 
@@ -109,6 +118,13 @@ impl Metrics {
 
     pub(crate) fn router_silent(&self) {
         self.polls_failed.inc();
+    }
+
+    pub(crate) fn notified(&self, counted: Counted) {
+        let results = [("taken", counted.taken), ("failed", counted.failed), ("dropped", counted.dropped)];
+        for (result, count) in results.into_iter().filter(|(_, count)| *count > 0) {
+            self.notifications.get_or_create(&Outcome { result: result.to_owned() }).inc_by(count);
+        }
     }
 
     pub(crate) fn text(&self, pulse: &Pulse) -> String {

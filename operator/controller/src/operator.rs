@@ -26,6 +26,7 @@ use crate::lease::Candidate;
 use crate::look::look;
 use crate::metrics::Metrics;
 use crate::names::{ACTOR, ENDPOINT, MANAGED_BY, MODEL};
+use crate::notify::Hooks;
 use crate::routers::Asker;
 use crate::settings::Settings;
 use crate::watch::{Pulse, Wake, Watched, wakes, watch};
@@ -203,6 +204,7 @@ fn observe(
         board: Board::default(),
         buckets: Buckets::default(),
         asker: Asker::default(),
+        hooks: Hooks::default(),
         recorder,
         metrics,
         endpoint_loops: Loops::default(),

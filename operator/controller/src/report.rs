@@ -185,7 +185,7 @@ pub(crate) async fn event<K: Resource<DynamicType = ()>>(context: &Context, obje
 }
 
 fn is_warning(code: &str) -> bool {
-    const WARNINGS: [&str; 14] = [
+    const WARNINGS: [&str; 15] = [
         "RolledBack",
         "Reverted",
         "Rejected",
@@ -200,6 +200,7 @@ fn is_warning(code: &str) -> bool {
         "Aborted",
         "Unreachable",
         "Invalid",
+        "NotificationFailed",
     ];
     WARNINGS.contains(&code)
 }

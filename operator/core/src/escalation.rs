@@ -109,6 +109,12 @@ pub struct Told {
 }
 
 impl Told {
+    /// For a process that cannot read what was told before: occurrences are numbered from here on, so that its notices have
+    /// ids of their own. Seconds since 1970 are above every number that was counted.
+    pub fn beginning(generation: u64) -> Self {
+        Self { generation, open: Vec::new() }
+    }
+
     /// How many findings are open.
     pub fn open(&self) -> usize {
         self.open.len()

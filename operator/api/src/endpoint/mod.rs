@@ -1,6 +1,7 @@
 //! The kind `ModelEndpoint`: what to serve, how to scale, how to roll out. The doc comments are the schema's descriptions
 //! and the reference's text. Whether values fit together is checked in the conversion, not here.
 
+mod escalation;
 mod gates;
 mod network;
 mod policy;

@@ -107,6 +107,10 @@ pub struct Notification {
     /// The text, for receivers that ask for a form of their own.
     #[serde(default, skip_serializing_if = "is_default")]
     pub format: NotificationFormat,
+    /// The Secret's entry with the secrets that requests are signed with, one a line: `whsec_` and the base64 of 24 to 64
+    /// bytes. Without it nothing is signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing_secret_ref: Option<SecretKeyRef>,
 }
 
 fn what_people_want_to_know() -> Vec<NotificationEvent> {

@@ -5,6 +5,7 @@ mod autoscaler;
 mod beside;
 mod build;
 mod network;
+mod notices;
 mod observe;
 mod report;
 mod requests;
@@ -33,6 +34,7 @@ use crate::board::{EndpointView, Key};
 use crate::context::{Context, Guarded, Loops};
 use crate::kept::{DecidedBy, Kept, Stored, window_key};
 use crate::look::Looked;
+use crate::notify::{Deliveries, Trouble};
 use crate::routers::Routers;
 use crate::wanted::Wanted;
 
@@ -56,6 +58,8 @@ pub(crate) struct EndpointLoop {
     furnished: Option<String>,
     /// When the status was last written.
     reported: Option<Instant>,
+    deliveries: Deliveries,
+    trouble: Trouble,
 }
 
 /// The endpoint's place in the bucket, and where its log stands.
@@ -98,7 +102,12 @@ impl Looked for ModelEndpoint {
         context: &'a Arc<Context>,
         key: Key,
     ) -> BoxFuture<'a, Result<Action>> {
-        memory.look(context, self, key).boxed()
+        async move {
+            let outcome = memory.look(context, self, key).boxed().await;
+            memory.notify(context, self, outcome.as_ref().err()).boxed().await;
+            outcome
+        }
+        .boxed()
     }
 
     fn forget(context: &Context, key: &Key) {
@@ -142,6 +151,7 @@ impl EndpointLoop {
             Some((seq, stored)) => {
                 let mut kept = Kept::new(stored.plan.status, seq);
                 kept.undone = stored.plan.effects.into();
+                kept.notices = stored.notices;
                 (kept, stored.answered)
             }
         };
@@ -201,11 +211,15 @@ impl EndpointLoop {
             lease: context.settings.canary_lease,
         };
         let plan = endpoint::decide(&subject.policy, &inputs.with(&opened.kept.status, &opened.kept.unread), now);
+        let next = (opened.kept.seq + 1, &plan);
+        let notices = notices::of_plan(subject, &opened.kept.notices, &self.deliveries, next, now);
         let matters = plan.effects.iter().any(matters) || !inputs.requests.is_empty();
+        let matters = matters || notices.is_news(&opened.kept.notices);
         let is_kept = opened.kept.must_store(&plan, matters);
         if is_kept {
             let decided_by = DecidedBy { policy: subject.policy.clone(), inputs };
             let mut stored = opened.kept.to_store(now, Some(Box::new(decided_by)), &plan);
+            stored.notices = notices.clone();
             stored.answered = request.as_ref().map(|it| it.id.clone()).or_else(|| opened.answered.clone());
             let appended = opened.endpoint_log.append_plan(opened.kept.seq + 1, &stored).await;
             if let Err(error) = appended {
@@ -218,6 +232,7 @@ impl EndpointLoop {
             opened.answered = stored.answered;
         }
         opened.kept.adopt(&plan, is_kept);
+        opened.kept.notices = notices;
         Ok(Decided { plan, wanted, seen, request })
     }
 
