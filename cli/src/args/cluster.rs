@@ -45,6 +45,12 @@ pub struct Operator {
     /// Where /metrics is served
     #[arg(long, value_name = "HOST:PORT", env = "FAIRWAY_METRICS_LISTEN", default_value = "127.0.0.1:8080")]
     pub metrics: SocketAddr,
+    /// Where KEDA's questions are answered, by the operator that leads [default: nowhere]
+    #[arg(long, value_name = "HOST:PORT", env = "FAIRWAY_SCALER_LISTEN", requires = "scaler_address")]
+    pub scaler_listen: Option<SocketAddr>,
+    /// Where KEDA asks: host and port of the Service in front of --scaler-listen [default: versions are not scaled by requests]
+    #[arg(long, value_name = "HOST:PORT", env = "FAIRWAY_SCALER_ADDRESS", requires = "scaler_listen")]
+    pub scaler_address: Option<String>,
     /// Objects of a kind that are looked at at once
     #[arg(long, value_name = "N", env = "FAIRWAY_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub concurrency: u16,

@@ -35,6 +35,8 @@ pub async fn run(operator: Operator) -> Result<Code> {
         image_pull_policy: operator.image_pull_policy,
         admin: operator.admin,
         metrics: operator.metrics,
+        scaler: operator.scaler_listen,
+        scaler_address: operator.scaler_address,
         lease_name: operator.lease,
         lease,
         canary_lease,

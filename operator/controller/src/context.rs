@@ -17,10 +17,12 @@ use tokio::sync::Mutex;
 use crate::board::Board;
 use crate::buckets::Buckets;
 use crate::endpoint::EndpointLoop;
+use crate::keda::Keda;
 use crate::metrics::Metrics;
 use crate::model::ModelLoop;
 use crate::notify::Hooks;
 use crate::routers::Asker;
+use crate::scaler::Loads;
 use crate::settings::Settings;
 use crate::watch::Wake;
 
@@ -46,6 +48,8 @@ pub(crate) struct Context {
     pub(crate) buckets: Buckets,
     pub(crate) asker: Asker,
     pub(crate) hooks: Hooks,
+    pub(crate) keda: Keda,
+    pub(crate) loads: Arc<Loads>,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) endpoint_loops: Loops<EndpointLoop>,

@@ -15,6 +15,7 @@
 //! | what is remembered between looks | `kept`, `board` |
 //! | what people ask from the command line | `people` |
 //! | what webhooks are told | `notify`, `webhook` |
+//! | what KEDA asks | `scaler`, `keda` |
 //!
 //! What it does not do: it decides nothing, serves no user, and never touches the bucket's data unless a manifest says so.
 #![forbid(unsafe_code)]
@@ -27,6 +28,7 @@ mod clock;
 mod context;
 mod endpoint;
 mod health;
+mod keda;
 mod kept;
 mod lease;
 mod look;
@@ -40,6 +42,7 @@ mod people;
 mod pod;
 mod report;
 mod routers;
+mod scaler;
 mod settings;
 mod wanted;
 mod watch;

@@ -22,12 +22,14 @@ use crate::board::Board;
 use crate::buckets::Buckets;
 use crate::context::{Context, Guarded, Loops};
 use crate::health;
+use crate::keda::Keda;
 use crate::lease::Candidate;
 use crate::look::look;
 use crate::metrics::Metrics;
 use crate::names::{ACTOR, ENDPOINT, MANAGED_BY, MODEL};
 use crate::notify::Hooks;
 use crate::routers::Asker;
+use crate::scaler::{self, Loads};
 use crate::settings::Settings;
 use crate::watch::{Pulse, Wake, Watched, wakes, watch};
 
@@ -63,6 +65,8 @@ pub async fn run(client: Client, settings: Settings, stop: CancellationToken) ->
         let (settings, metrics, pulse, stop) = (settings.clone(), metrics.clone(), pulse.clone(), stop.clone());
         tokio::spawn(async move { health::serve(&settings, metrics, pulse, stop).await })
     };
+    let loads = Arc::<Loads>::default();
+    let scaler = scaler::serve(settings.scaler, loads.clone());
     let mut candidate = Candidate::new(client.clone(), &settings);
     tracing::info!(identity = settings.identity, "waiting for the lead");
     tokio::select! {
@@ -74,7 +78,8 @@ pub async fn run(client: Client, settings: Settings, stop: CancellationToken) ->
     let ended = tokio::select! {
         () = stop.cancelled() => Ok(()),
         lost = candidate.keep() => lost,
-        ended = lead_all(client, settings, metrics, pulse).boxed() => ended,
+        ended = lead_all(client, settings, metrics, pulse, loads).boxed() => ended,
+        ended = scaler => ended,
     };
     candidate.resign().await;
     stop.cancel();
@@ -83,24 +88,32 @@ pub async fn run(client: Client, settings: Settings, stop: CancellationToken) ->
 }
 
 /// Leads in all namespaces at once, or in each of those that were named.
-async fn lead_all(client: Client, settings: Settings, metrics: Arc<Metrics>, pulse: Arc<Pulse>) -> Result<()> {
+async fn lead_all(
+    client: Client,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    pulse: Arc<Pulse>,
+    loads: Arc<Loads>,
+) -> Result<()> {
     let places: Vec<Option<String>> =
         if settings.watch.is_empty() { vec![None] } else { settings.watch.iter().cloned().map(Some).collect() };
-    let led =
-        places.into_iter().map(|place| lead(client.clone(), settings.clone(), metrics.clone(), &pulse, place).boxed());
+    let led = places.into_iter().map(|place| {
+        let shared = (metrics.clone(), loads.clone());
+        lead(client.clone(), settings.clone(), shared, &pulse, place).boxed()
+    });
     futures::future::try_join_all(led).await.map(drop)
 }
 
 async fn lead(
     client: Client,
     settings: Settings,
-    metrics: Arc<Metrics>,
-    pulse: &Pulse,
+    shared: (Arc<Metrics>, Arc<Loads>),
+    pulse: &Arc<Pulse>,
     namespace: Option<String>,
 ) -> Result<()> {
     let (wake_models, models_woken) = wakes::<Guarded<Model>>();
     let (wake_endpoints, endpoints_woken) = wakes::<Guarded<ModelEndpoint>>();
-    let context = Arc::new(observe(client, settings, namespace, metrics, pulse, wake_models, wake_endpoints));
+    let context = Arc::new(observe(client, settings, namespace, shared, pulse, wake_models, wake_endpoints));
     synced(&context).await?;
     tracing::info!(models = context.models.len(), endpoints = context.endpoints.len(), "looking");
     let config = || controller::Config::default().debounce(DEBOUNCE).concurrency(context.settings.concurrency);
@@ -165,8 +178,8 @@ fn observe(
     client: Client,
     settings: Settings,
     watched: Option<String>,
-    metrics: Arc<Metrics>,
-    pulse: &Pulse,
+    (metrics, loads): (Arc<Metrics>, Arc<Loads>),
+    pulse: &Arc<Pulse>,
     wake_models: Wake<Guarded<Model>>,
     wake_endpoints: Wake<Guarded<ModelEndpoint>>,
 ) -> Context {
@@ -186,6 +199,7 @@ fn observe(
     let jobs = watches.made::<Job, _>(to_models, MODEL, |_| {});
     let reporter = Reporter { controller: "fairway".to_owned(), instance: Some(settings.identity.clone()) };
     let recorder = Recorder::new(client.clone(), reporter);
+    let keda = Keda::new(client.clone(), watched.clone(), pulse.clone());
     Context {
         client,
         settings,
@@ -205,6 +219,8 @@ fn observe(
         buckets: Buckets::default(),
         asker: Asker::default(),
         hooks: Hooks::default(),
+        keda,
+        loads,
         recorder,
         metrics,
         endpoint_loops: Loops::default(),

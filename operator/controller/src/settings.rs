@@ -31,6 +31,10 @@ pub struct Settings {
     pub admin: SocketAddr,
     /// Where metrics are served.
     pub metrics: SocketAddr,
+    /// Where KEDA's questions are answered while this process leads; none: nowhere.
+    pub scaler: Option<SocketAddr>,
+    /// Where KEDA asks: host and port of the Service in front of it; none: versions are not scaled by requests.
+    pub scaler_address: Option<String>,
     /// Name of the Lease by which one leads.
     pub lease_name: String,
     /// How long a leader that is not heard of is waited for.

@@ -98,10 +98,9 @@ impl Scaling {
         policy.checked().map_err(refused)
     }
 
-    /// The processor use that a HorizontalPodAutoscaler aims at, in percent; none if it scales by requests alone.
-    pub fn cpu_target(&self) -> Option<u32> {
-        let by_requests = self.in_flight.is_some() || self.requests_per_second.is_some();
-        self.cpu_utilization.or((!by_requests).then_some(CPU_UTILIZATION))
+    /// The processor use that a HorizontalPodAutoscaler aims at where it knows of no requests, in percent.
+    pub fn cpu_or_default(&self) -> u32 {
+        self.cpu_utilization.unwrap_or(CPU_UTILIZATION)
     }
 
     fn check(&self, errors: &mut Vec<FieldError>) {

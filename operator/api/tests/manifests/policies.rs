@@ -51,11 +51,9 @@ fn of_scaling() {
     assert_eq!(policy.requests_per_second.map(std::num::NonZeroU32::get), Some(200));
     assert_eq!((policy.p95, policy.scale_down_delay.as_secs()), (Some(Duration::from_millis(50)), 10));
     let cpu = |more: &str| {
-        scaling(&format!(", server: {{resources: {{cpu: '1'}}}}, scaling: {{mode: HPA{more}}}")).cpu_target()
+        scaling(&format!(", server: {{resources: {{cpu: '1'}}}}, scaling: {{mode: HPA{more}}}")).cpu_or_default()
     };
-    assert_eq!(cpu(""), Some(70));
-    assert_eq!(cpu(", cpuUtilization: 50"), Some(50));
-    assert_eq!((cpu(", inFlight: 8"), cpu(", inFlight: 8, cpuUtilization: 50")), (None, Some(50)));
+    assert_eq!((cpu(""), cpu(", cpuUtilization: 50"), cpu(", inFlight: 8")), (70, 50, 70));
 }
 
 #[test]

@@ -5,11 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail};
 use fairway_core::endpoint::EndpointEffect;
-use fairway_core::scaling::Scaler;
 use fairway_registry::Error as RegistryError;
 use fairway_wire::{Orders, Route, Target};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -21,7 +19,7 @@ use kube::{Api, ResourceExt};
 
 use super::build::{Builder, orders_of};
 use super::observe::ordered_replicas;
-use super::{Decided, EndpointLoop, Opened, Subject};
+use super::{Decided, EndpointLoop, Opened, Subject, scaled};
 use crate::apply::{apply, apply_of, delete, ensure};
 use crate::call::{call, has_code};
 use crate::context::Context;
@@ -45,10 +43,7 @@ impl EndpointLoop {
             let now = wanted.map(|wanted| wanted.max(existing.unwrap_or(0)));
             ensure::<Deployment>(context, &context.deployments, &builder.servers(target, now)?).await?;
             ensure::<Service>(context, &context.services, &builder.servers_service(target)).await?;
-            let floor = decided.plan.status.scalers.get(&target.digest).map_or(0, Scaler::replicas);
-            if let Some(autoscaler) = builder.autoscaler(target, floor) {
-                ensure::<HorizontalPodAutoscaler>(context, &context.autoscalers, &autoscaler).await?;
-            }
+            scaled::scale(context, &builder, target, decided).await?;
         }
         self.order(context, &builder, decided, &versions).await?;
         ensure::<Deployment>(context, &context.deployments, &builder.routers()?).await?;
@@ -161,10 +156,7 @@ impl EndpointLoop {
             if let Some(service) = context.services.get(&ObjectRef::<Service>::new(&name).within(&subject.key.0)) {
                 delete(context, service.as_ref()).await?;
             }
-            let autoscaler = ObjectRef::<HorizontalPodAutoscaler>::new(&name).within(&subject.key.0);
-            if let Some(autoscaler) = context.autoscalers.get(&autoscaler) {
-                delete(context, autoscaler.as_ref()).await?;
-            }
+            scaled::forget(context, &(subject.key.0.clone(), name)).await?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ mod observe;
 mod report;
 mod requests;
 mod samples;
+mod scaled;
 #[cfg(test)]
 mod tests;
 
@@ -125,7 +126,8 @@ impl EndpointLoop {
         self.open(context, &subject).await?;
         let seen = self.observe(context, &subject).boxed().await?;
         self.keep_windows(context, &subject, &seen.heard.windows).await?;
-        let decided = self.decide(context, &subject, seen, now).boxed().await?;
+        let mut decided = self.decide(context, &subject, seen, now).boxed().await?;
+        scaled::lacking(context, &subject, &mut decided).await?;
         self.apply(context, &subject, &decided).boxed().await?;
         self.tell(context, &subject, &decided);
         self.report(context, &subject, &decided, now).await?;
