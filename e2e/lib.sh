@@ -16,11 +16,15 @@ start_time() {
 }
 
 # daemon NAME [VARIABLE=VALUE]... COMMAND...: starts it in a session of its own, with these variables and PATH and HOME.
-# Its log is NAME.log, and NAME.pid says which process it is, both in $E2E_STATE.
+# Its log is NAME.log, and NAME.pid says which process it is, both in $E2E_STATE. Files that are open here are closed in it: a
+# lock that somebody took around this would be held as long as it runs.
 daemon() {
   local name=$1
   shift
-  setsid env -i PATH="$PATH" HOME="$E2E_STATE" "$@" >"$E2E_STATE/$name.log" 2>&1 </dev/null &
+  (
+    for fd in /proc/"$BASHPID"/fd/*; do fd=${fd##*/}; ((fd < 3)) || eval "exec $fd>&-"; done
+    exec setsid env -i PATH="$PATH" HOME="$E2E_STATE" "$@"
+  ) >"$E2E_STATE/$name.log" 2>&1 </dev/null &
   echo "$! $(start_time $!)" >"$E2E_STATE/$name.pid"
   disown
 }

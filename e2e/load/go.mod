@@ -1,0 +1,3 @@
+module fairway.dev/e2e/load
+
+go 1.26
