@@ -3,7 +3,9 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 NAMESPACE, MODEL = "shop", "recs"
@@ -12,15 +14,15 @@ SQL = 'SELECT "user" AS user_id, item AS item_id, time, segment FROM interaction
 LIMIT = 120  # seconds for one command
 
 
-def sales() -> str:
-    """120 users who keep to one of three ranges of 20 items, and buy 12 times: whoever knows the range finds all."""
+def sales(begun_ms: int = 0) -> str:
+    """120 users who keep to one of three ranges of 20 items, and buy 12 times in 90 days: whoever knows the range finds all."""
     lines, drawn = [], 17
     for user in range(120):
         for visit in range(12):
             drawn = (drawn * 1_664_525 + 1_013_904_223) % 2**32
             item = (user % 3) * 20 + (drawn >> 16) % 20
-            time = (visit * 15 // 2 + user % 15 // 2) * DAY_MS
-            lines.append(json.dumps({"time": time, "user": f"u{user}", "item": f"i{item:02}", "segment": f"s{user % 2}"}))
+            at = begun_ms + (visit * 15 // 2 + user % 15 // 2) * DAY_MS
+            lines.append(json.dumps({"time": at, "user": f"u{user}", "item": f"i{item:02}", "segment": f"s{user % 2}"}))
     return "\n".join(lines) + "\n"
 
 
@@ -83,3 +85,8 @@ def finished(command: list[str], folder: Path, expect: int = 0, **environment) -
     if done.returncode != expect:
         raise AssertionError(f"{' '.join(command)}: exit code {done.returncode}, not {expect}\n{done.stdout}{done.stderr}")
     return done
+
+
+if __name__ == "__main__":
+    # For the cluster, where now is now: the last of them is some days old.
+    sys.stdout.write(sales(int(time.time() * 1e3) - 95 * DAY_MS))
