@@ -50,8 +50,9 @@ pub fn start(verbose: u8) -> Result<Telemetry> {
         Ok("json") => lines.json().with_filter(filter).boxed(),
         _ => lines.with_filter(filter).boxed(),
     };
-    let named = |name: &&str| std::env::var(name).is_ok_and(|endpoint| !endpoint.is_empty());
-    let provider = ENDPOINTS.iter().find(named).map(|name| provider().context(*name)).transpose()?;
+    let named = |name: &str| std::env::var(name).is_ok_and(|endpoint| !endpoint.is_empty());
+    let endpoint = ENDPOINTS.into_iter().find(|name| named(name));
+    let provider = endpoint.map(|name| provider().context(name)).transpose()?;
     let traces = provider.as_ref().map(spans);
     tracing_subscriber::registry().with(lines).with(traces).init();
     Ok(Telemetry(provider))

@@ -70,6 +70,19 @@ impl ModelLog {
         .await
     }
 
+    /// Takes the author's word about a version back, be it a yes or a no: it is as if they had never spoken. The log says that
+    /// they had.
+    pub async fn withdraw(&self, number: u64, author: Author<'_>) -> Result<Entry> {
+        self.change(author, |state, _| {
+            let version = state.resolve(&Reference::number(number), self.name())?;
+            if !state.withdraw(number, author.actor) {
+                return Ok(None);
+            }
+            Ok(Some(Operation::Withdrawn { version: number, digest: version.digest }))
+        })
+        .await
+    }
+
     /// Puts a version under a legal hold (the author's reason says why) or lifts it.
     pub async fn hold(&self, number: u64, held: bool, author: Author<'_>) -> Result<Entry> {
         self.change(author, |state, _| {

@@ -159,6 +159,7 @@ fn kind(operation: &Operation) -> &'static str {
         Operation::Aliased { .. } => "alias.moved",
         Operation::Judged { approved: true, .. } => "version.approved",
         Operation::Judged { approved: false, .. } => "version.rejected",
+        Operation::Withdrawn { .. } => "version.withdrawn",
         Operation::Held { held: true, .. } => "version.held",
         Operation::Held { held: false, .. } => "version.released",
         Operation::Protected { .. } => "alias.protected",
@@ -175,6 +176,7 @@ fn subject(model: &str, operation: &Operation) -> String {
     let target = match operation {
         Operation::Registered { version }
         | Operation::Judged { version, .. }
+        | Operation::Withdrawn { version, .. }
         | Operation::Held { version, .. }
         | Operation::Signed { version, .. } => Target::Number(*version),
         Operation::Aliased { alias, .. } | Operation::Protected { alias, .. } => Target::Alias(alias.clone()),
@@ -190,6 +192,7 @@ fn version(operation: &Operation) -> Option<u64> {
     match operation {
         Operation::Registered { version }
         | Operation::Judged { version, .. }
+        | Operation::Withdrawn { version, .. }
         | Operation::Held { version, .. }
         | Operation::Signed { version, .. } => Some(*version),
         Operation::Aliased { to, .. } => *to,

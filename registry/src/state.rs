@@ -188,6 +188,13 @@ pub enum Operation {
         /// Yes or no.
         approved: bool,
     },
+    /// Somebody took their word about a version back: they count as not having spoken.
+    Withdrawn {
+        /// Its number.
+        version: u64,
+        /// Its digest.
+        digest: Digest,
+    },
     /// A version was put under a legal hold, or the hold was lifted.
     Held {
         /// Its number.
@@ -378,6 +385,14 @@ impl State {
         }
         version.verdicts.push(verdict);
         Ok(())
+    }
+
+    /// Forgets what somebody thought of a version; false if they never said.
+    pub(crate) fn withdraw(&mut self, number: u64, actor: &str) -> bool {
+        let Some(version) = self.versions.get_mut(&number) else { return false };
+        let before = version.verdicts.len();
+        version.verdicts.retain(|verdict| verdict.actor != actor);
+        version.verdicts.len() < before
     }
 
     /// Deletes versions and condemns trees; `seq` is the entry that does it.

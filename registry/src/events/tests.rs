@@ -67,7 +67,8 @@ fn log() -> Vec<Entry> {
         (Operation::Signed { version: 1, key: "0123abcd".to_owned() }, &pointed),
         (Operation::Condemned { versions: vec![1], digests: vec![digest.clone()] }, &gone),
         (Operation::Condemned { versions: Vec::new(), digests: vec![digest.clone()] }, &gone),
-        (Operation::Swept { digests: vec![digest] }, &gone),
+        (Operation::Swept { digests: vec![digest.clone()] }, &gone),
+        (Operation::Withdrawn { version: 1, digest }, &pointed),
     ];
     (1..).zip(steps).map(|(seq, (operation, state))| entry(seq, operation, state.clone())).collect()
 }

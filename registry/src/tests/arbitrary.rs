@@ -82,6 +82,7 @@ fn operations() -> impl Strategy<Value = Operation> {
             digest,
             approved
         }),
+        (1_u64..9, trees()).prop_map(|(version, digest)| Operation::Withdrawn { version, digest }),
         (1_u64..9, any::<bool>()).prop_map(|(version, held)| Operation::Held { version, held }),
         (names_of_things(), btree_set(".{0,9}", 0..3))
             .prop_map(|(alias, actors)| Operation::Protected { alias, actors }),

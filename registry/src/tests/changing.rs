@@ -117,6 +117,12 @@ async fn reviews_holds_and_protection() {
     let entry = model.judge(1, &version.digest, false, by("ada", 3)).await.unwrap();
     let judged = &entry.state.versions[&1];
     assert_eq!((judged.approvals().len(), judged.rejected()), (0, true), "one no is a no");
+    let entry = model.withdraw(1, by("ada", 4)).await.unwrap();
+    assert_eq!(entry.operation, crate::Operation::Withdrawn { version: 1, digest: version.digest.clone() });
+    let judged = &entry.state.versions[&1];
+    assert_eq!((judged.approvals(), judged.rejected()), (BTreeSet::from(["bob"]), false), "as if never spoken");
+    let again = model.withdraw(1, by("ada", 5)).await.unwrap();
+    assert_eq!(again.seq, entry.seq, "there is nothing to take back");
 
     let only = BTreeSet::from(["release-bot".to_owned()]);
     model.protect("champion", &only, by("ada", 4)).await.unwrap();

@@ -28,6 +28,7 @@ pub fn operation(entry: &Entry, before: Option<&Entry>) -> String {
         Operation::Aliased { alias, from, to, .. } => format!("@{alias}: {} -> {}", target(*from), target(*to)),
         Operation::Judged { version, approved: true, .. } => format!("approved version {version}"),
         Operation::Judged { version, approved: false, .. } => format!("rejected version {version}"),
+        Operation::Withdrawn { version, .. } => format!("took back what was said of version {version}"),
         Operation::Held { version, held: true } => format!("put version {version} under a legal hold"),
         Operation::Held { version, held: false } => format!("lifted the legal hold of version {version}"),
         Operation::Protected { alias, actors } => format!("@{alias}: {}", protection(actors)),

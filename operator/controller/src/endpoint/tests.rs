@@ -42,6 +42,8 @@ pub(super) fn settings() -> Settings {
         image_pull_policy: "IfNotPresent".to_owned(),
         admin: ([127, 0, 0, 1], 0).into(),
         metrics: ([127, 0, 0, 1], 0).into(),
+        scaler: None,
+        scaler_address: None,
         lease_name: "fairway".to_owned(),
         lease: Duration::from_secs(15),
         canary_lease: Duration::from_secs(30),
