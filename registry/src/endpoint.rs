@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 /// The record of one endpoint.
 #[derive(Clone, Debug)]
 pub struct EndpointLog {
-    store: Store,
-    folder: Path,
+    pub(crate) store: Store,
+    pub(crate) folder: Path,
     plans: PlanLog,
 }
 

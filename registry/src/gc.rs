@@ -102,7 +102,7 @@ impl ModelLog {
             create_once(&self.store, &self.gc_folder().join(name), &plan).await?;
         }
         let condemned = self.condemn(&now, &in_use, request).await?;
-        self.sweep(&condemned, request).await?;
+        self.sweep(&condemned, request.author()).await?;
         self.forget_old_plans(&earlier, request).await?;
         now.retain(|it| condemned.contains(&it.digest));
         collected.bytes_deleted = now.iter().map(|it| it.bytes).sum();
@@ -193,7 +193,7 @@ impl ModelLog {
     }
 
     /// Deletes the bytes of condemned trees, and says so.
-    async fn sweep(&self, condemned: &BTreeSet<Digest>, request: &Collection) -> Result<()> {
+    pub(crate) async fn sweep(&self, condemned: &BTreeSet<Digest>, author: Author<'_>) -> Result<()> {
         let began = Instant::now();
         let mut gone = Vec::new();
         for digest in condemned {
@@ -203,7 +203,6 @@ impl ModelLog {
             remove(&self.store, &self.versions().join(digest.directory())).await?;
             gone.push(digest.clone());
         }
-        let author = request.author();
         self.append(|head, next| {
             let Some(before) = head.map(|slot| self.entry(slot)).transpose()? else {
                 return Ok(Step::Done(()));
@@ -263,14 +262,19 @@ async fn remove(store: &Store, folder: &Path) -> Result<()> {
     let mut paths = Vec::new();
     store.each(folder, |object| paths.push(object.location)).await?;
     store.delete(&folder.clone().join(MANIFEST)).await?;
-    let mut deletes = Vec::new();
-    for path in &paths {
-        deletes.push(store.delete(path).boxed());
-    }
-    futures::stream::iter(deletes).buffer_unordered(DELETES_AT_ONCE).try_collect::<()>().await?;
+    delete_all(store, &paths).await?;
     store.remove_leftovers(folder).await?;
     match store.first(folder, |path| Some(path.to_string())).await? {
         None => Ok(()),
         Some(left) => Err(Error::corrupt(left, "is still there after it was deleted")),
     }
+}
+
+/// Deletes objects, several at once.
+pub(crate) async fn delete_all(store: &Store, paths: &[Path]) -> Result<()> {
+    let mut deletes = Vec::new();
+    for path in paths {
+        deletes.push(store.delete(path).boxed());
+    }
+    futures::stream::iter(deletes).buffer_unordered(DELETES_AT_ONCE).try_collect::<()>().await
 }

@@ -3,7 +3,7 @@
 //! A model has a numbered, create-only, hash-chained log of small full states, and immutable
 //! trees named by their digest. An endpoint has windows, decisions, plans and snapshots. One
 //! protocol (`commit.rs`) appends to every log; `log.rs` finds the newest entry; `upload.rs` and
-//! `fetch.rs` move trees; `gc.rs` deletes, honestly; `probe.rs` tells whether a store may hold it.
+//! `fetch.rs` move trees; `gc.rs` and `erase.rs` delete, honestly; `probe.rs` tells whether a store may hold it.
 //!
 //! It works on buckets (`s3://`, `gs://`, `az://`), directories (`file://` or a plain path) and in
 //! memory (`memory://`). It knows nothing of what a bundle, a window or a plan means, and decides
@@ -15,6 +15,7 @@ mod digest;
 mod digests;
 mod directory;
 mod endpoint;
+mod erase;
 mod error;
 pub mod events;
 mod fetch;

@@ -8,6 +8,7 @@ use fairway_api::Model;
 use fairway_registry::{Registry, StoreOptions};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::call::call;
@@ -22,6 +23,26 @@ const OPEN_MAX: usize = 10_000;
 /// Namespace, URL and name of the Secret; no name where there is none.
 type Door = (String, String, String);
 
+/// Where a registry is, and the Secret that opens it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Place {
+    registry: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+}
+
+impl Place {
+    /// A model's.
+    ///
+    /// # Errors
+    /// Nobody names one.
+    pub(crate) fn of(model: &Model, default: Option<&str>) -> Result<Self> {
+        let secret = model.spec.storage_secret_ref.as_ref().map(|secret| secret.name.clone());
+        Ok(Self { registry: url_of(model, default)?.to_owned(), secret })
+    }
+}
+
 /// The registries of all models, and when they were opened.
 #[derive(Default)]
 pub(crate) struct Buckets {
@@ -34,19 +55,26 @@ impl Buckets {
     /// # Errors
     /// None is named, its Secret cannot be read, or the bucket cannot be used.
     pub(crate) async fn of(&self, client: &Client, model: &Model, default: Option<&str>) -> Result<Registry> {
-        let namespace = model.metadata.namespace.clone().unwrap_or_default();
-        let url = url_of(model, default)?.to_owned();
-        let secret = model.spec.storage_secret_ref.as_ref().map(|secret| secret.name.clone());
-        let key = (namespace.clone(), url.clone(), secret.clone().unwrap_or_default());
+        let namespace = model.metadata.namespace.as_deref().unwrap_or_default();
+        self.at(client, namespace, &Place::of(model, default)?).await
+    }
+
+    /// The registry at a place, with a Secret of this namespace.
+    ///
+    /// # Errors
+    /// Its Secret cannot be read, or the bucket cannot be used.
+    pub(crate) async fn at(&self, client: &Client, namespace: &str, place: &Place) -> Result<Registry> {
+        let Place { registry: url, secret } = place;
+        let key = (namespace.to_owned(), url.clone(), secret.clone().unwrap_or_default());
         let fresh = |opened: &Instant| opened.elapsed() < OPEN_FOR;
         if let Some((registry, _)) = self.open.lock().await.get(&key).filter(|(_, opened)| fresh(opened)) {
             return Ok(registry.clone());
         }
         let options = match &secret {
-            Some(name) => options_of(client, &namespace, name).await?,
+            Some(name) => options_of(client, namespace, name).await?,
             None => StoreOptions::new(),
         };
-        let opening = Registry::open_or_init(&url, &options);
+        let opening = Registry::open_or_init(url, &options);
         let registry = tokio::time::timeout(DEADLINE, opening)
             .await
             .with_context(|| format!("the bucket {url} did not answer within {} s", DEADLINE.as_secs()))?

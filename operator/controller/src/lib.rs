@@ -11,6 +11,7 @@
 //! | when an object is looked at, and by whom | `operator`, `look` |
 //! | what an endpoint is, and what follows | `endpoint/{observe, build, apply, report}` |
 //! | what a model is, and what follows | `model/{observe, build, apply, report}` |
+//! | what becomes of the bucket's data when an object is deleted | `deletion` |
 //! | what routers saw | `routers` |
 //! | what is remembered between looks | `kept`, `board` |
 //! | what people ask from the command line | `people` |
@@ -26,6 +27,7 @@ mod buckets;
 mod call;
 mod clock;
 mod context;
+mod deletion;
 mod endpoint;
 mod health;
 mod keda;

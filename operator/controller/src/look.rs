@@ -1,10 +1,15 @@
-//! One look at an object of ours, whichever kind: whether it can be read, what is remembered of it, and that a failure is
-//! told.
+//! One look at an object of ours, whichever kind: whether it can be read, what is remembered of it, what follows when it is
+//! deleted, and that a failure is told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
+use fairway_api::workload::DeletionPolicy;
+use fairway_core::Reason;
+use fairway_registry::Registry;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::object::HasStatus;
 use kube::runtime::controller::Action;
@@ -12,8 +17,12 @@ use serde::Serialize;
 
 use crate::apply::Made;
 use crate::board::Key;
+use crate::buckets::Place;
 use crate::context::{Context, Guarded, Loops};
-use crate::report;
+use crate::{deletion, report};
+
+/// Wait after somebody else was first: what is there now is only not known yet.
+pub(crate) const AFTER_CONFLICT: Duration = Duration::from_secs(1);
 
 /// A kind with a loop of its own.
 pub(crate) trait Looked: Made + HasStatus<Status: Default + Serialize> {
@@ -36,6 +45,27 @@ pub(crate) trait Looked: Made + HasStatus<Status: Default + Serialize> {
 
     /// Forgets what the other loops were told of it.
     fn forget(context: &Context, key: &Key);
+
+    /// What becomes of its data in the bucket.
+    fn deletion_policy(&self) -> DeletionPolicy;
+
+    /// Where that is.
+    ///
+    /// # Errors
+    /// Nobody says.
+    fn place(&self, context: &Context) -> Result<Place>;
+
+    /// Ends what writes there, a step at a time: what is still waited for, or nothing.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    fn stop<'a>(context: &'a Context, key: &'a Key) -> BoxFuture<'a, Result<Option<Reason>>>;
+
+    /// Deletes the data, a step at a time: whether all is gone.
+    ///
+    /// # Errors
+    /// The bucket cannot be used, or something there may not be deleted.
+    fn erase<'a>(registry: &'a Registry, key: &'a Key, now: Timestamp) -> BoxFuture<'a, Result<bool>>;
 }
 
 /// Looks at an object once.
@@ -49,14 +79,19 @@ pub(crate) async fn look<K: Looked>(context: &Arc<Context>, guarded: &Guarded<K>
     };
     let uid = object.uid().unwrap_or_default();
     let key: Key = (object.namespace().unwrap_or_default(), object.name_any());
-    if object.meta().deletion_timestamp.is_some() {
+    let outcome = if object.meta().deletion_timestamp.is_some() {
         K::loops(context).forget(&uid).await;
         K::forget(context, &key);
-        return Ok(Action::await_change());
-    }
-    let memory = K::loops(context).of(&uid).await;
-    let mut memory = memory.lock().await;
-    let outcome = object.look(&mut memory, context, key).await;
+        deletion::go_on(context, object, &key).await
+    } else {
+        let memory = K::loops(context).of(&uid).await;
+        let mut memory = memory.lock().await;
+        match deletion::prepare(context, object).await {
+            Ok(true) => object.look(&mut memory, context, key).await,
+            Ok(false) => Ok(Action::requeue(AFTER_CONFLICT)),
+            Err(error) => Err(error),
+        }
+    };
     if let Err(error) = &outcome {
         report::failure(context, object, error).await;
     }

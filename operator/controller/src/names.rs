@@ -25,6 +25,9 @@ pub(crate) const DIGEST: &str = "fairway.dev/digest";
 /// Annotation: the number of that version.
 pub(crate) const VERSION: &str = "fairway.dev/version";
 
+/// Finalizer of an object whose data in the bucket is deleted before it goes, and the annotation that says where that is.
+pub(crate) const BUCKET: &str = "fairway.dev/bucket";
+
 /// Longest name of a Service, and of a label's value (RFC 1123).
 const LONGEST: usize = 63;
 

@@ -24,7 +24,7 @@ use crate::context::{Context, Guarded, Loops};
 use crate::health;
 use crate::keda::Keda;
 use crate::lease::Candidate;
-use crate::look::look;
+use crate::look::{AFTER_CONFLICT, look};
 use crate::metrics::Metrics;
 use crate::names::{ACTOR, ENDPOINT, MANAGED_BY, MODEL};
 use crate::notify::Hooks;
@@ -35,8 +35,6 @@ use crate::watch::{Pulse, Wake, Watched, wakes, watch};
 
 /// The copies of the cluster must be there within this.
 const SYNCS_WITHIN: Duration = Duration::from_secs(120);
-/// Wait after a look that failed because somebody else was first: what is there now is only not known yet.
-const AFTER_CONFLICT: Duration = Duration::from_secs(1);
 /// Wait after a look that failed otherwise.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// An object is not looked at more often than this, however many of its pods change.

@@ -119,14 +119,14 @@ pub(crate) async fn status<K: Made>(
     Ok(true)
 }
 
-/// Puts one condition beside those that are there.
+/// Puts conditions beside those that are there.
 ///
 /// # Errors
 /// The API server refuses or does not answer.
 pub(crate) async fn tell<K: Looked>(
     context: &Context,
     object: &K,
-    told: &fairway_core::Condition,
+    told: &[fairway_core::Condition],
     now: Timestamp,
 ) -> Result<()> {
     let before = serde_json::to_value(object.status())?;
@@ -134,8 +134,11 @@ pub(crate) async fn tell<K: Looked>(
         Some(status) => serde_json::to_value(status)?,
         None => serde_json::to_value(K::Status::default())?,
     };
-    let conditions: Vec<Condition> = serde_json::from_value(after["conditions"].clone()).unwrap_or_default();
-    after["conditions"] = serde_json::to_value(with(&conditions, told, object.meta().generation, now))?;
+    let mut conditions: Vec<Condition> = serde_json::from_value(after["conditions"].clone()).unwrap_or_default();
+    for one in told {
+        conditions = with(&conditions, one, object.meta().generation, now);
+    }
+    after["conditions"] = serde_json::to_value(conditions)?;
     status(context, object, &before, &after, false).await?;
     Ok(())
 }
@@ -144,7 +147,7 @@ pub(crate) async fn tell<K: Looked>(
 pub(crate) async fn failure<K: Looked>(context: &Context, object: &K, error: &anyhow::Error) {
     let reason = Reason::new("Unreachable", format!("{error:#}"));
     let told = fairway_core::Condition { kind: "Degraded".to_owned(), status: true, reason };
-    if let Err(error) = tell(context, object, &told, crate::clock::now()).await {
+    if let Err(error) = tell(context, object, &[told], crate::clock::now()).await {
         tracing::debug!(kind = %K::kind(&()), name = object.name_any(), "cannot tell a failure: {error:#}");
     }
 }

@@ -46,14 +46,15 @@ impl Default for Server {
 #[serde(deny_unknown_fields)]
 pub struct BuiltinServer {}
 
-/// Any server of the Open Inference Protocol v2.
+/// Any server of the Open Inference Protocol v2. It finds the version's bundle in `/mnt/models` and may write to `/tmp`.
+/// Fairway's own server stands before it and sends users only if it answers as its trainer said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ContainerServer {
     /// The image.
     #[schemars(length(min = 1, max = 1024))]
     pub image: String,
-    /// The port that it listens on.
+    /// The port that it listens on, at all addresses. It answers `/v2/health/ready` and `/v2/health/live`.
     #[serde(default = "default_port")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
@@ -61,7 +62,8 @@ pub struct ContainerServer {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), inner(length(max = 4096)))]
     pub args: Vec<String>,
-    /// Its environment, beside what Fairway says there about the version.
+    /// Its environment, beside what Fairway says there about the version: `FAIRWAY_BUNDLE`, `FAIRWAY_MODEL`,
+    /// `FAIRWAY_VERSION`, `FAIRWAY_DIGEST` and `FAIRWAY_PORT`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub env: Vec<EnvVar>,

@@ -60,7 +60,7 @@ pub struct ModelEndpointStatus {
     /// The last request of a person that was answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_request: Option<RequestStatus>,
-    /// Ready, Progressing, Paused, Degraded, RolledBack, TelemetryMissing, EvidenceFeasible.
+    /// Ready, Progressing, Paused, Degraded, RolledBack, TelemetryMissing, EvidenceFeasible, Deleted.
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
 }

@@ -99,7 +99,8 @@ pub struct ModelSpec {
     /// What is kept, and for how long.
     #[serde(default)]
     pub retention: Retention,
-    /// What becomes of the model's versions, runs and log in the bucket when it is deleted.
+    /// What becomes of the model's versions, runs and plans in the bucket when it is deleted. Its log stays: it says what
+    /// was deleted, when and by whom.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
     /// Whether no run is started, whoever asks. A run in progress goes on.

@@ -44,7 +44,8 @@ pub struct ModelStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time")]
     pub next_look: Option<Time>,
-    /// Ready, DataReady, SignalFresh, Drifted, RetrainSuppressed, AutomationSuspended, AwaitingApproval, ErasureOverdue.
+    /// Ready, DataReady, SignalFresh, Drifted, RetrainSuppressed, AutomationSuspended, AwaitingApproval, ErasureOverdue;
+    /// Degraded, Deleted.
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
 }

@@ -209,6 +209,7 @@ pub enum DeletionPolicy {
     /// It stays. The same manifest, applied again, goes on where it was.
     #[default]
     Orphan,
-    /// It is deleted too. The object stays until that is done.
+    /// It is deleted too, and the object stays until that is done. A model stays as long as an endpoint serves it or one of
+    /// its versions is under a legal hold.
     Delete,
 }

@@ -4,6 +4,7 @@ mod apply;
 mod autoscaler;
 mod beside;
 mod build;
+mod deletion;
 mod network;
 mod notices;
 mod observe;
@@ -19,20 +20,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use fairway_api::workload::DeletionPolicy;
 use fairway_api::{FieldErrors, Model, ModelEndpoint};
-use fairway_core::Plan;
 use fairway_core::endpoint::{self, EndpointEffect, EndpointInputs, EndpointStatus};
 use fairway_core::policy::{EndpointPolicy, ModelPolicy};
-use fairway_registry::{EndpointLog, Error as RegistryError, ModelLog};
+use fairway_core::{Plan, Reason};
+use fairway_registry::{EndpointLog, Error as RegistryError, ModelLog, Registry};
 use fairway_wire::Window;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 
 use crate::board::{EndpointView, Key};
+use crate::buckets::Place;
 use crate::context::{Context, Guarded, Loops};
+use crate::deletion::MOST;
 use crate::kept::{DecidedBy, Kept, Stored, window_key};
 use crate::look::Looked;
 use crate::notify::{Deliveries, Trouble};
@@ -113,6 +119,23 @@ impl Looked for ModelEndpoint {
 
     fn forget(context: &Context, key: &Key) {
         context.board.forget_endpoint(key);
+    }
+
+    fn deletion_policy(&self) -> DeletionPolicy {
+        self.spec.deletion_policy
+    }
+
+    fn place(&self, context: &Context) -> Result<Place> {
+        let model = model_of(context, self, &self.namespace().unwrap_or_default())?;
+        Place::of(readable(&model)?, context.settings.registry.as_deref())
+    }
+
+    fn stop<'a>(context: &'a Context, key: &'a Key) -> BoxFuture<'a, Result<Option<Reason>>> {
+        deletion::stop(context, key).boxed()
+    }
+
+    fn erase<'a>(registry: &'a Registry, key: &'a Key, _: Timestamp) -> BoxFuture<'a, Result<bool>> {
+        async { Ok(registry.endpoint(&key.0, &key.1)?.erase(MOST).await?) }.boxed()
     }
 }
 
@@ -270,18 +293,13 @@ fn matters(effect: &EndpointEffect) -> bool {
 
 impl Subject {
     fn of(context: &Context, endpoint: &ModelEndpoint, key: Key) -> Result<Self> {
-        let name = &endpoint.spec.model;
-        let model = context.models.get(&ObjectRef::new(name).within(&key.0));
-        let model = model.with_context(|| format!("spec.model: there is no Model {name} in namespace {}", key.0))?;
+        let model = model_of(context, endpoint, &key.0)?;
         Self::between(key, endpoint, model)
     }
 
     /// What two manifests come to.
     fn between(key: Key, endpoint: &ModelEndpoint, model: Arc<Guarded<Model>>) -> Result<Self> {
-        let spec = match &model.0 {
-            Ok(model) => &model.spec,
-            Err(invalid) => anyhow::bail!("the Model {} cannot be read: {}", endpoint.spec.model, invalid.error),
-        };
+        let spec = &readable(&model)?.spec;
         let model_policy = spec.policy().map_err(FieldErrors)?;
         let mut policy = endpoint.spec.policy(spec.reward.within.std()).map_err(FieldErrors)?;
         policy.scaling = Some(endpoint.spec.scaling.policy().map_err(FieldErrors)?);
@@ -289,10 +307,22 @@ impl Subject {
     }
 
     fn model(&self) -> Result<&Model> {
-        self.model.0.as_ref().map_err(|invalid| anyhow::anyhow!("the Model cannot be read: {}", invalid.error))
+        readable(&self.model)
     }
 
     fn model_key(&self) -> Key {
         (self.key.0.clone(), self.endpoint.spec.model.clone())
     }
+}
+
+fn model_of(context: &Context, endpoint: &ModelEndpoint, namespace: &str) -> Result<Arc<Guarded<Model>>> {
+    let name = &endpoint.spec.model;
+    let model = context.models.get(&ObjectRef::new(name).within(namespace));
+    model.with_context(|| format!("spec.model: there is no Model {name} in namespace {namespace}"))
+}
+
+fn readable(model: &Guarded<Model>) -> Result<&Model> {
+    let unreadable =
+        |it: &InvalidObject| anyhow::anyhow!("the Model {} cannot be read: {}", model.name_any(), it.error);
+    model.0.as_ref().map_err(unreadable)
 }

@@ -109,6 +109,6 @@ fn answer(request: &super::requests::Request, decided: &Decided, now: Timestamp)
 pub(super) async fn suspended(context: &Context, endpoint: &ModelEndpoint, now: Timestamp) -> Result<Action> {
     let reason = Reason::new("Suspended", "spec.suspend is true: nothing is started, rolled out, scaled or taken back");
     let told = Condition { kind: "Degraded".to_owned(), status: true, reason };
-    report::tell(context, endpoint, &told, now).await?;
+    report::tell(context, endpoint, &[told], now).await?;
     Ok(Action::requeue(SUSPENDED))
 }

@@ -3,6 +3,7 @@
 mod apply;
 mod approvals;
 mod build;
+mod deletion;
 mod observe;
 mod producers;
 mod report;
@@ -13,11 +14,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use fairway_api::workload::DeletionPolicy;
 use fairway_api::{FieldErrors, Model};
 use fairway_core::model::{self, Champion, ModelEffect, ModelObserved, ModelStatus, RunEnd, RunMode};
 use fairway_core::policy::ModelPolicy;
 use fairway_core::{Plan, Reason};
-use fairway_registry::{Error as RegistryError, ModelLog};
+use fairway_registry::{Author, Error as RegistryError, ModelLog, Registry};
 use fairway_wire::{Profile, Target};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -27,9 +29,12 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 
 use crate::board::Key;
+use crate::buckets::Place;
 use crate::context::{Context, Loops};
+use crate::deletion::MOST;
 use crate::kept::{Kept, Stored};
 use crate::look::Looked;
+use crate::names::ACTOR;
 
 pub(crate) use producers::producer;
 pub use result::TrainResult;
@@ -117,6 +122,23 @@ impl Looked for Model {
 
     fn forget(context: &Context, key: &Key) {
         context.board.forget_model(key);
+    }
+
+    fn deletion_policy(&self) -> DeletionPolicy {
+        self.spec.deletion_policy
+    }
+
+    fn place(&self, context: &Context) -> Result<Place> {
+        Place::of(self, context.settings.registry.as_deref())
+    }
+
+    fn stop<'a>(context: &'a Context, key: &'a Key) -> BoxFuture<'a, Result<Option<Reason>>> {
+        deletion::stop(context, key).boxed()
+    }
+
+    fn erase<'a>(registry: &'a Registry, key: &'a Key, now: Timestamp) -> BoxFuture<'a, Result<bool>> {
+        let author = Author { actor: ACTOR, reason: "the Model was deleted with deletionPolicy: Delete", time: now };
+        async move { Ok(registry.model(&key.0, &key.1)?.erase(author, MOST).await?) }.boxed()
     }
 }
 
