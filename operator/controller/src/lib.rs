@@ -49,6 +49,7 @@ mod settings;
 mod wanted;
 mod watch;
 mod webhook;
+mod words;
 
 pub use kept::{DecidedBy, Kept, Stored, window_key};
 pub use kube::Client;

@@ -13,6 +13,7 @@ use fairway_wire::Target;
 use jiff::Timestamp;
 
 use crate::model::producer;
+use crate::words;
 
 /// Where the endpoint should go, and what people have not agreed to.
 #[derive(Clone, Debug, Default)]
@@ -67,13 +68,50 @@ fn approvals(policy: &AdmissionPolicy, status: &EndpointStatus, version: &Versio
     let words: Vec<Word<'_>> = version
         .verdicts
         .iter()
-        .map(|verdict| Word {
-            actor: &verdict.actor,
-            approves: verdict.approved,
-            digest,
-            time: verdict.time,
-            expires: valid_for.filter(|_| verdict.approved).map(|valid| verdict.time + valid),
+        .map(|verdict| {
+            let valid = valid_for.filter(|_| verdict.approved).map(|valid| verdict.time + valid);
+            let expires = [valid, words::until(&verdict.reason)].into_iter().flatten().min();
+            Word { actor: &verdict.actor, approves: verdict.approved, digest, time: verdict.time, expires }
         })
         .collect();
     approvals::missed_at(status.stage(digest), policy.approvals, digest, producer(version), &words, now)
+}
+
+#[cfg(test)]
+mod tests {
+    use fairway_registry::{Digest, Verdict};
+
+    use super::*;
+
+    #[test]
+    fn words_of_the_cluster_end() {
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let verdict = |actor: &str, approved: bool, reason: &str| Verdict {
+            actor: actor.to_owned(),
+            approved,
+            time: at(0),
+            reason: reason.to_owned(),
+        };
+        let version = |verdicts: Vec<Verdict>| Version {
+            number: 3,
+            digest: Digest::of(b"x"),
+            run: "r".to_owned(),
+            registered: at(0),
+            bytes: 1,
+            files: 1,
+            metrics: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            verdicts,
+            hold: None,
+            reigned: None,
+        };
+        let policy = AdmissionPolicy { approvals: 1, ..AdmissionPolicy::default() };
+        let status = EndpointStatus::default();
+        let count = |verdicts: Vec<Verdict>, now: i64| approvals(&policy, &status, &version(verdicts), at(now));
+        let until = "ModelApproval a until 1970-01-01T00:00:10Z: fine";
+        assert!(count(vec![verdict("ann", true, until)], 5).approved());
+        let over = count(vec![verdict("ann", true, until)], 15);
+        assert!(!over.approved() && !over.objected(), "{over:?}");
+        assert!(count(vec![verdict("ann", false, "ModelApproval a: no")], 5).objected());
+    }
 }

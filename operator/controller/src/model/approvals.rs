@@ -1,7 +1,7 @@
 //! What people said as ModelApproval, mirrored into the registry's log: the object is their word, and the log is where
-//! everybody reads it. A word whose object is gone was taken back.
+//! everybody reads it. A word whose object is gone was taken back: it is neither yes nor no.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 use fairway_api::ModelApproval;
@@ -12,9 +12,13 @@ use kube::ResourceExt;
 
 use super::{Opened, Subject};
 use crate::context::Context;
+use crate::words;
 
-/// How a mirrored word begins in the log: one that was said elsewhere is none of ours to take back.
-const MIRRORED: &str = "ModelApproval ";
+/// What the log says of a word that is there no more.
+const TAKEN_BACK: &str = "the ModelApproval was deleted";
+
+/// Yes or no, and the log's reason.
+type Said = (bool, String);
 
 impl Opened {
     pub(super) async fn mirror(
@@ -34,62 +38,161 @@ impl Opened {
             .filter(|it| it.namespace().as_ref() == Some(namespace) && it.spec.model == *model)
             .collect();
         for version in state.versions.values() {
-            let said = said_of(&words, version, now);
-            let mirrored = mirrored(version);
-            for (actor, word) in &said {
-                if mirrored.get(actor) != Some(word) {
-                    self.judge(version, actor, word, now).await?;
-                }
+            let news = news(&words, version, now);
+            for (actor, (approves, why)) in &news.said {
+                let author = Author { actor, reason: why, time: now };
+                let judged = self.log.judge(version.number, &version.digest, *approves, author).await;
+                judged.context("mirroring an approval")?;
             }
-            // Taken back: whoever approved and has no object any more counts as not having agreed.
-            for (actor, (approved, _)) in mirrored.iter().filter(|(actor, _)| !said.contains_key(*actor)) {
-                if *approved {
-                    let why = format!("{MIRRORED}was deleted or has run out");
-                    self.judge(version, actor, &(false, why), now).await?;
-                }
+            for actor in &news.taken_back {
+                let author = Author { actor, reason: TAKEN_BACK, time: now };
+                let withdrawn = self.log.withdraw(version.number, author).await;
+                withdrawn.context("mirroring that an approval was taken back")?;
             }
         }
-        Ok(())
-    }
-
-    async fn judge(
-        &self,
-        version: &Version,
-        actor: &str,
-        (approves, why): &(bool, String),
-        now: Timestamp,
-    ) -> Result<()> {
-        let author = Author { actor, reason: why, time: now };
-        self.log.judge(version.number, &version.digest, *approves, author).await.context("mirroring an approval")?;
         Ok(())
     }
 }
 
-/// Each person's standing word about a version, with the log's reason.
-fn said_of(words: &[ModelApproval], version: &Version, now: Timestamp) -> BTreeMap<String, (bool, String)> {
+/// What the log does not say yet, or says otherwise.
+#[derive(Debug, PartialEq)]
+struct News {
+    said: BTreeMap<String, Said>,
+    /// Whose word stands in the log and nowhere else.
+    taken_back: BTreeSet<String>,
+}
+
+fn news(words: &[ModelApproval], version: &Version, now: Timestamp) -> News {
+    let (mut said, mirrored) = (said_of(words, version, now), mirrored(version));
+    let taken_back = mirrored.keys().filter(|actor| !said.contains_key(*actor)).cloned().collect();
+    said.retain(|actor, word| mirrored.get(actor) != Some(word));
+    News { said, taken_back }
+}
+
+/// Each person's word about a version. Of several that stand a no counts; of others the first by name, so that the log is
+/// not written over and over. One that has run out says so itself.
+fn said_of(words: &[ModelApproval], version: &Version, now: Timestamp) -> BTreeMap<String, Said> {
+    let is_over = |word: &ModelApproval| word.spec.expires.is_some_and(|expires| expires.0 <= now);
+    let approves = |word: &ModelApproval| word.spec.word == ApprovalWord::Approve;
+    let mut about: Vec<&ModelApproval> =
+        words.iter().filter(|it| it.spec.digest.as_str() == version.digest.as_str()).collect();
+    about.sort_by_key(|it| (is_over(it), approves(it), it.name_any()));
     let mut said = BTreeMap::new();
-    for word in words.iter().filter(|it| it.spec.digest.as_str() == version.digest.as_str()) {
-        if word.spec.expires.is_some_and(|expires| expires.0 <= now) {
-            continue;
-        }
-        let approves = word.spec.word == ApprovalWord::Approve;
-        let why = word.spec.reason.as_deref().unwrap_or("agreed");
-        let why: String = format!("{MIRRORED}{}: {why}", word.name_any()).chars().take(300).collect();
-        let standing = said.entry(word.spec.approver.clone()).or_insert((approves, why.clone()));
-        // Of one person's words a no stands.
-        if !approves {
-            *standing = (false, why);
-        }
+    for word in about {
+        said.entry(word.spec.approver.clone()).or_insert_with(|| (approves(word), words::reason_of(word)));
     }
     said
 }
 
 /// Each person's last word in the log, where it is a mirrored one.
-fn mirrored(version: &Version) -> BTreeMap<String, (bool, String)> {
+fn mirrored(version: &Version) -> BTreeMap<String, Said> {
     let mut last = BTreeMap::new();
     for verdict in &version.verdicts {
         last.insert(verdict.actor.clone(), (verdict.approved, verdict.reason.clone()));
     }
-    last.retain(|_, (_, reason)| reason.starts_with(MIRRORED));
+    last.retain(|_, (_, reason)| words::is_mirrored(reason));
     last
+}
+
+#[cfg(test)]
+mod tests {
+    use fairway_registry::{Digest, Verdict};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn digest() -> Digest {
+        format!("sha256:{}", "ab".repeat(32)).parse().unwrap()
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn word(name: &str, who: &str, yes: bool, until: Option<i64>) -> ModelApproval {
+        let word = if yes { "Approve" } else { "Reject" };
+        let mut spec = json!({"model": "recs", "digest": digest(), "word": word, "approver": who, "reason": "why"});
+        if let Some(until) = until {
+            spec["expires"] = Value::String(at(until).to_string());
+        }
+        let object = json!({"apiVersion": "fairway.dev/v1alpha1", "kind": "ModelApproval", "metadata": {"name": name}, "spec": spec});
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn version(verdicts: &[(&str, bool, &str)]) -> Version {
+        let verdict = |(actor, approved, reason): &(&str, bool, &str)| Verdict {
+            actor: (*actor).to_owned(),
+            approved: *approved,
+            time: at(0),
+            reason: (*reason).to_owned(),
+        };
+        Version {
+            number: 3,
+            digest: digest(),
+            run: "r".to_owned(),
+            registered: at(0),
+            bytes: 1,
+            files: 1,
+            metrics: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            verdicts: verdicts.iter().map(verdict).collect(),
+            hold: None,
+            reigned: None,
+        }
+    }
+
+    /// What is written to the log, as (who, yes, why); nothing is taken back.
+    fn written(words: &[ModelApproval], verdicts: &[(&str, bool, &str)], now: i64) -> Vec<(String, bool, String)> {
+        let news = news(words, &version(verdicts), at(now));
+        assert_eq!(news.taken_back, BTreeSet::new());
+        news.said.into_iter().map(|(who, (yes, why))| (who, yes, why)).collect()
+    }
+
+    fn one(who: &str, yes: bool, why: &str) -> Vec<(String, bool, String)> {
+        vec![(who.to_owned(), yes, why.to_owned())]
+    }
+
+    #[test]
+    fn a_word_is_written_once() {
+        for (yes, why) in [(true, "ModelApproval a: why"), (false, "ModelApproval a: why")] {
+            let words = [word("a", "ann", yes, None)];
+            assert_eq!(written(&words, &[], 5), one("ann", yes, why));
+            assert!(written(&words, &[("ann", yes, why)], 5).is_empty());
+            assert_eq!(written(&words, &[("ann", !yes, why)], 5), one("ann", yes, why));
+        }
+        let mut other = word("a", "ann", true, None);
+        other.spec.digest = serde_json::from_value(json!(format!("sha256:{}", "cd".repeat(32)))).unwrap();
+        assert!(written(&[other], &[], 5).is_empty(), "it is about another version");
+    }
+
+    #[test]
+    fn a_word_that_runs_out_is_no_other_word() {
+        let words = [word("a", "ann", true, Some(10))];
+        let why = "ModelApproval a until 1970-01-01T00:00:10Z: why";
+        assert_eq!(written(&words, &[], 5), one("ann", true, why));
+        assert!(written(&words, &[("ann", true, why)], 15).is_empty(), "the log knows when it ends");
+    }
+
+    #[test]
+    fn a_word_whose_object_is_gone_is_taken_back() {
+        for yes in [true, false] {
+            let news = news(&[], &version(&[("ann", yes, "ModelApproval a: why")]), at(5));
+            assert_eq!(news, News { said: BTreeMap::new(), taken_back: BTreeSet::from(["ann".to_owned()]) });
+        }
+        assert!(written(&[], &[("ann", false, "coverage fell")], 5).is_empty(), "that was said elsewhere");
+    }
+
+    #[test]
+    fn of_two_words_of_one_person_a_standing_no_counts_whatever_their_order() {
+        let (yes, no) = (word("a", "ann", true, None), word("b", "ann", false, Some(10)));
+        let why = "ModelApproval b until 1970-01-01T00:00:10Z: why";
+        for words in [[yes.clone(), no.clone()], [no, yes]] {
+            assert_eq!(written(&words, &[], 5), one("ann", false, why));
+            assert_eq!(written(&words, &[("ann", false, why)], 15), one("ann", true, "ModelApproval a: why"));
+        }
+        let both = [word("d", "ann", true, None), word("c", "ann", true, None)];
+        assert_eq!(written(&both, &[], 5), one("ann", true, "ModelApproval c: why"));
+        let people = [word("a", "ann", true, None), word("b", "bob", false, None)];
+        assert_eq!(written(&people, &[], 5).len(), 2, "each person has a word");
+    }
 }
