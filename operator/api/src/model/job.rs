@@ -50,10 +50,49 @@ pub struct Failures {
     #[schemars(range(min = 0, max = 20))]
     pub retries: u32,
     /// Rules, of which the first that fits counts. After them: exit code 2 (invalid input) fails; preemption, eviction and the
-    /// loss of a node are tried again at no cost; everything else costs a retry.
+    /// loss of a node are tried again at no cost (these three, where they are tried again, all at the same cost); everything
+    /// else costs a retry.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub rules: Vec<FailureRule>,
+}
+
+/// Reasons that Kubernetes does not tell apart when it tries a job again.
+const DISRUPTIONS: [FailureReason; 3] = [FailureReason::Evicted, FailureReason::Preempted, FailureReason::NodeLost];
+
+impl Failures {
+    /// The first rule that names a reason, with its place.
+    pub fn of(&self, reason: FailureReason) -> Option<(usize, FailureAction)> {
+        let rule = self.rules.iter().enumerate().find(|(_, rule)| rule.reasons.contains(&reason));
+        rule.map(|(index, rule)| (index, rule.then))
+    }
+
+    /// What is done about a disruption of whatever sort, except where a rule says that one sort of it ends the run.
+    pub fn of_disruptions(&self) -> FailureAction {
+        let again = |then: &FailureAction| *then != FailureAction::Fail;
+        DISRUPTIONS.into_iter().map(|reason| self.of_disruption(reason)).find(again).unwrap_or(FailureAction::Fail)
+    }
+
+    fn of_disruption(&self, reason: FailureReason) -> FailureAction {
+        self.of(reason).map_or(FailureAction::RetryFree, |(_, then)| then)
+    }
+
+    fn check(&self, errors: &mut Vec<FieldError>) {
+        for (i, rule) in self.rules.iter().enumerate() {
+            rule.check(&format!("spec.trainer.failures.rules[{i}]"), errors);
+        }
+        let costs = |then| DISRUPTIONS.into_iter().filter(move |reason| self.of_disruption(*reason) == then);
+        let (Some(paid), Some(free)) = (costs(FailureAction::Retry).next(), costs(FailureAction::RetryFree).next())
+        else {
+            return;
+        };
+        let index = self.of(paid).map_or(0, |(index, _)| index);
+        let problem =
+            format!("{paid:?} costs a retry and {free:?} does not, and Kubernetes cannot tell one from the other");
+        let help =
+            "name Evicted, Preempted and NodeLost in one rule with Retry, or none of them (they cost nothing then)";
+        errors.push(FieldError::new(format!("spec.trainer.failures.rules[{index}].then"), problem, help));
+    }
 }
 
 impl Default for Failures {
@@ -86,13 +125,13 @@ pub struct FailureRule {
 pub enum FailureReason {
     /// It used more memory than its limit.
     OOMKilled,
-    /// The node ran out of something, or was drained.
+    /// The node ran out of something, or was drained. `Fail` is carried out as far as the pod is still there to be seen.
     Evicted,
     /// A pod of higher priority took its place.
     Preempted,
     /// The node is gone.
     NodeLost,
-    /// Its image cannot be had.
+    /// Its image cannot be had. Unless that fails the run, it is tried again at no cost until the run's deadline.
     ImagePull,
 }
 
@@ -129,9 +168,7 @@ impl ModelSpec {
             let help = "{kind: TrainJob, name: torch-distributed} or {kind: JobSet}";
             errors.extend(problem.map(|problem| FieldError::new("spec.trainer.runtimeRef", problem, help)));
         }
-        for (i, rule) in trainer.failures.rules.iter().enumerate() {
-            rule.check(&format!("spec.trainer.failures.rules[{i}]"), errors);
-        }
+        trainer.failures.check(errors);
     }
 }
 

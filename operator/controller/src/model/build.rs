@@ -1,12 +1,12 @@
 //! The objects that a run consists of, as they are applied. Pure.
 
 use anyhow::Result;
-use fairway_api::model::{ContainerTrainer, FailureAction, Failures};
+use fairway_api::model::ContainerTrainer;
 use fairway_core::model::ActiveRun;
 use kube::Resource;
 use serde_json::{Value, json};
 
-use super::Subject;
+use super::{Subject, failures};
 use crate::buckets::url_of;
 use crate::names::{self, ACTOR, MANAGED_BY, MODEL, ROLE, RUN};
 use crate::pod::{self, SCRATCH};
@@ -17,9 +17,11 @@ const KEPT_SECONDS: u32 = 86_400;
 /// The folder between the parts of a run that somebody else's container trains.
 const WORK: &str = "/var/lib/fairway/work";
 /// The container whose end is the Job's.
-const TRAINER: &str = "trainer";
-/// Exit codes by which a trainer says that another try would end the same way: invalid input, rejected by a gate.
-const FOR_GOOD: [i32; 2] = [2, 3];
+pub(super) const TRAINER: &str = "trainer";
+/// Ours, before somebody else's that trains.
+pub(super) const PREPARES: &str = "prepare";
+/// Somebody else's that trains.
+pub(super) const THEIRS: &str = "train";
 
 /// Name of a run's Job.
 pub(super) fn job_name(run: &str) -> String {
@@ -64,7 +66,7 @@ pub(super) fn job(subject: &Subject, settings: &Settings, run: &ActiveRun) -> Re
     if let Some(theirs) = &trainer.container {
         // One after the other: what is trained on, their container, what comes of it.
         let inits = vec![
-            ours(subject, settings, run, "prepare", &["train", "prepare", WORK])?,
+            ours(subject, settings, run, PREPARES, &["train", "prepare", WORK])?,
             their(subject, settings, theirs, run),
         ];
         pod::merge(&mut pod, json!({"initContainers": inits}));
@@ -83,7 +85,7 @@ pub(super) fn job(subject: &Subject, settings: &Settings, run: &ActiveRun) -> Re
             "backoffLimit": trainer.failures.retries,
             "activeDeadlineSeconds": trainer.deadline.std().as_secs().max(1),
             "ttlSecondsAfterFinished": KEPT_SECONDS,
-            "podFailurePolicy": {"rules": failure_rules(&trainer.failures)},
+            "podFailurePolicy": {"rules": failures::policy(trainer)},
             "template": pod::template(&labels, &json!({}), pod, account, &trainer.pod_template),
         },
     });
@@ -137,29 +139,10 @@ fn their(subject: &Subject, settings: &Settings, theirs: &ContainerTrainer, run:
         "env": env,
         "resources": pod::resources(model.spec.trainer.resources.as_ref(), "100m", "256Mi"),
     });
-    pod::container("train", settings, &theirs.args, model, more)
-}
-
-/// The manifest's rules by exit code, then ours. Reasons are told apart by Kubernetes only as disruptions.
-fn failure_rules(failures: &Failures) -> Vec<Value> {
-    let action = |then: FailureAction| match then {
-        FailureAction::Fail => "FailJob",
-        FailureAction::Retry => "Count",
-        FailureAction::RetryFree => "Ignore",
-    };
-    let on_codes = |action: &str, codes: &[i32]| json!({"action": action, "onExitCodes": {"containerName": "trainer", "operator": "In", "values": codes}});
-    let asked = failures.rules.iter().filter(|rule| !rule.exit_codes.is_empty());
-    let mut rules: Vec<Value> = asked
-        .map(|rule| {
-            let mut codes = rule.exit_codes.clone();
-            codes.sort_unstable();
-            on_codes(action(rule.then), &codes)
-        })
-        .collect();
-    // A node that went or a preemption costs no try.
-    rules.push(json!({"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}));
-    rules.push(on_codes("FailJob", &FOR_GOOD));
-    rules
+    let mut container = pod::container(THEIRS, settings, &theirs.args, model, more);
+    // The bucket's credentials are none of its business.
+    container["envFrom"] = json!([]);
+    container
 }
 
 /// A label's value has 63 characters at most.

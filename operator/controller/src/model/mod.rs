@@ -4,6 +4,7 @@ mod apply;
 mod approvals;
 mod build;
 mod deletion;
+mod failures;
 mod observe;
 mod producers;
 mod report;

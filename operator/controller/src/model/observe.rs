@@ -15,7 +15,8 @@ use kube::runtime::reflector::ObjectRef;
 use serde::Deserialize;
 
 use super::result::TrainResult;
-use super::{Known, Opened, Subject, build, producers};
+use super::{Known, Opened, Subject, build, failures, producers};
+use crate::apply::delete;
 use crate::context::Context;
 use crate::names::{self, ACTOR};
 
@@ -111,11 +112,17 @@ impl Opened {
         now: Timestamp,
     ) -> Result<Option<RunEnd>> {
         let Some(active) = &self.kept.status.run else { return Ok(None) };
-        let job = seen.job.as_ref().map(|job| (job, over(job)));
-        if matches!(job, Some((_, None))) {
-            return Ok(None);
-        }
         let run = self.log.run(&active.name)?;
+        let job = seen.job.as_ref().map(|job| (job, over(job)));
+        if let Some((job, None)) = job {
+            let pods = pods_of(context, &subject.key.0, &job.name_any());
+            let Some(why) = failures::fatal(&subject.model.spec.trainer, &pods) else { return Ok(None) };
+            if run.result::<TrainResult>().await?.is_some() {
+                return Ok(None);
+            }
+            run.finish(&RunEnd::Failed { why }).await.context("writing the run's outcome")?;
+            delete(context, job.as_ref()).await?;
+        }
         if let Some(end) = run.outcome::<RunEnd>().await? {
             return Ok(Some(end));
         }
@@ -212,16 +219,24 @@ fn over(job: &Job) -> Option<Over> {
     Some(Over { complete: end.type_ == "Complete", why: why.join(": ") })
 }
 
-/// What the trainer said last, if its pod is still there.
-fn last_words(context: &Context, namespace: &str, job: &str) -> Option<String> {
-    let of_job = |pod: &Pod| {
+fn pods_of(context: &Context, namespace: &str, job: &str) -> Vec<Arc<Pod>> {
+    context.pods.state_filter(|pod| {
         pod.namespace().as_deref() == Some(namespace)
             && pod.labels().get(names::RUN).is_some_and(|run| build::job_name(run) == job)
-    };
+    })
+}
+
+/// What the trainer said last, if its pod is still there.
+fn last_words(context: &Context, namespace: &str, job: &str) -> Option<String> {
     let words = |pod: Arc<Pod>| {
-        let statuses = pod.status.as_ref()?.container_statuses.clone()?;
-        statuses.into_iter().find_map(|status| status.state?.terminated?.message)
+        let status = pod.status.as_ref()?;
+        // What came first may have failed; its success says nothing.
+        let mut statuses = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+        statuses.find_map(|status| {
+            let ended = status.state.as_ref()?.terminated.as_ref()?;
+            ended.message.clone().filter(|_| ended.exit_code != 0)
+        })
     };
-    let said = context.pods.state_filter(of_job).into_iter().find_map(words)?;
+    let said = pods_of(context, namespace, job).into_iter().find_map(words)?;
     Some(said.trim().chars().take(500).collect())
 }
