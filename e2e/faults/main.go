@@ -4,7 +4,8 @@
 //
 //	faults -upstream https://10.200.0.1:6443 -ca ca.crt -token TOKEN -listen 127.0.0.1:0 -kubeconfig out -log writes.log
 //
-// Rules come as JSON by POST /faults, replacing those before; GET /faults says how many writes went by.
+// Rules come as JSON by POST /faults, replacing those before; GET /faults says how many writes went by since, and how many
+// requests of each kind ever did.
 package main
 
 import (
@@ -56,6 +57,7 @@ type proxy struct {
 	mu       sync.Mutex
 	rules    Rules
 	writes   int
+	all      counter
 	given    []int
 	log      io.Writer
 	upstream *httputil.ReverseProxy
@@ -143,10 +145,11 @@ func (p *proxy) set(w http.ResponseWriter, r *http.Request) {
 func (p *proxy) tell(w http.ResponseWriter, _ *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	json.NewEncoder(w).Encode(map[string]any{"writes": p.writes, "given": p.given})
+	json.NewEncoder(w).Encode(map[string]any{"writes": p.writes, "given": p.given, "requests": p.all.told()})
 }
 
 func (p *proxy) serve(w http.ResponseWriter, r *http.Request) {
+	p.all.count(r)
 	isWrite := r.Method != http.MethodGet && r.Method != http.MethodHead && !isOurOwn(r.URL.Path)
 	p.mu.Lock()
 	if isWrite {

@@ -1,0 +1,3 @@
+module fairway.dev/e2e/harm
+
+go 1.26

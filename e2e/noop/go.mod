@@ -1,0 +1,3 @@
+module fairway.dev/e2e/noop
+
+go 1.26
