@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::call::call;
 use crate::context::Context;
-use crate::names::ACTOR;
+use crate::names::{ACTOR, MANAGED_BY};
 
 /// A kind that the operator makes.
 pub(crate) trait Made:
@@ -85,6 +85,29 @@ async fn patch<K: Clone + Debug + DeserializeOwned>(
     tracing::debug!(kind, namespace, name, "apply");
     call(|| format!("applying {kind} {namespace}/{name}"), api.patch(name, &params, &Patch::Apply(desired))).await?;
     Ok(())
+}
+
+/// Deletes an object that nobody watches, if it is there and the operator has made it.
+///
+/// # Errors
+/// The API server refuses or does not answer; that there is none, or no such kind, is none.
+pub(crate) async fn delete_ours(context: &Context, kind: &ApiResource, namespace: &str, name: &str) -> Result<()> {
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, kind);
+    let what = || format!("deleting {} {namespace}/{name}", kind.kind);
+    let Some(found) = call(what, api.get_opt(name)).await? else { return Ok(()) };
+    if found.labels().get(MANAGED_BY).is_none_or(|by| by != ACTOR) {
+        return Ok(());
+    }
+    let preconditions = Some(Preconditions { uid: found.uid(), resource_version: None });
+    let params = DeleteParams { preconditions, ..DeleteParams::default() };
+    context.metrics.write(&kind.kind);
+    let deleted = async {
+        match api.delete(name, &params).await {
+            Err(error) if crate::call::has_code(&error, 404) => Ok(()),
+            other => other.map(drop),
+        }
+    };
+    call(what, deleted).await
 }
 
 /// Deletes the very object that was seen; one that was made anew under its name stays.

@@ -2,6 +2,7 @@
 //! between any two writes, and is done again at every look: what is there already is not written.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use fairway_core::endpoint::EndpointEffect;
@@ -20,13 +21,21 @@ use kube::{Api, ResourceExt};
 use super::build::{Builder, orders_of};
 use super::observe::ordered_replicas;
 use super::{Decided, EndpointLoop, Opened, Subject, scaled};
-use crate::apply::{apply, apply_of, delete, ensure};
+use crate::apply::{apply, apply_of, delete, delete_ours, ensure};
 use crate::call::{call, has_code};
 use crate::context::Context;
 use crate::names::{self, ACTOR};
 
+/// What nobody watches is applied again this often: somebody may have taken it away.
+const FURNISHED_AGAIN: Duration = Duration::from_secs(3_600);
 /// The registry bounds the length of a reason.
 const REASON_MAX: usize = 300;
+
+/// What does not depend on any decision, as it was applied last.
+pub(super) struct Furnished {
+    looks: String,
+    at: Instant,
+}
 
 impl EndpointLoop {
     pub(super) async fn apply(&mut self, context: &Context, subject: &Subject, decided: &Decided) -> Result<()> {
@@ -64,7 +73,8 @@ impl EndpointLoop {
         let ([account, role, binding], budget) = (builder.account(), builder.budget());
         let (policies, route) = (builder.network_policies(), builder.http_route());
         let looks = format!("{account}{role}{binding}{budget}{policies:?}{route:?}");
-        if self.furnished.as_ref() == Some(&looks) {
+        let stands = |it: &Furnished| it.looks == looks && it.at.elapsed() < FURNISHED_AGAIN;
+        if self.furnished.as_ref().is_some_and(stands) {
             return Ok(());
         }
         self.make_keys(context, builder).await?;
@@ -75,11 +85,26 @@ impl EndpointLoop {
         for policy in &policies {
             apply::<NetworkPolicy>(context, policy).await?;
         }
+        let routes = ApiResource::from_gvk(&GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute"));
         if let Some(route) = &route {
-            let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute"));
-            apply_of(context, &kind, route).await.context("is the Gateway API installed? (spec.httpRoute)")?;
+            apply_of(context, &routes, route).await.context("is the Gateway API installed? (spec.httpRoute)")?;
         }
-        self.furnished = Some(looks);
+        // Another manifest than the one before may ask for less.
+        let endpoint = &builder.subject.endpoint;
+        let seen = endpoint.status.as_ref().and_then(|status| status.observed_generation);
+        if seen.is_some() && seen != endpoint.metadata.generation {
+            let namespace = &builder.subject.key.0;
+            if policies.is_empty() {
+                let kind = ApiResource::erase::<NetworkPolicy>(&());
+                for role in ["server", "router"] {
+                    delete_ours(context, &kind, namespace, &names::child(builder.name(), role)).await?;
+                }
+            }
+            if route.is_none() {
+                delete_ours(context, &routes, namespace, builder.name()).await?;
+            }
+        }
+        self.furnished = Some(Furnished { looks, at: Instant::now() });
         Ok(())
     }
 

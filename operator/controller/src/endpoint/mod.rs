@@ -62,7 +62,7 @@ pub(crate) struct EndpointLoop {
     /// What was told as Events.
     said: Vec<String>,
     /// What was made once: applied again when it is to be another one.
-    furnished: Option<String>,
+    furnished: Option<apply::Furnished>,
     /// When the status was last written.
     reported: Option<Instant>,
     deliveries: Deliveries,
