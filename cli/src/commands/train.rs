@@ -20,6 +20,14 @@ enum Part {
     Publish(PathBuf),
 }
 
+/// Which of several pods of a Job this is, as Kubernetes says it.
+const NODE: &str = "JOB_COMPLETION_INDEX";
+
+/// Whether another pod is the first of those that train together.
+fn follows(node: Option<&str>) -> bool {
+    node.is_some_and(|node| node != "0")
+}
+
 /// Trains, and says how it ended. Asked to stop it stops at once, and nothing is said in the bucket: the next process of
 /// the same run begins anew.
 ///
@@ -31,6 +39,10 @@ pub async fn run(train: Train) -> Result<Code> {
         Some(TrainPart::Publish(folder)) => (Part::Publish(folder.dir), folder.run),
         None => (Part::Whole, train.whole),
     };
+    if matches!(part, Part::Publish(_)) && follows(std::env::var(NODE).ok().as_deref()) {
+        eprintln!("the first of the pods that train together publishes: there is nothing to do for this one");
+        return Ok(Code::Done);
+    }
     let mut signals = Signals::new()?;
     let temporary = tempfile::Builder::new().prefix("fairway-train-").tempdir().context("making a temporary folder")?;
     let job = job(run, temporary.path())?;

@@ -17,10 +17,10 @@ use tokio::sync::Mutex;
 use crate::board::Board;
 use crate::buckets::Buckets;
 use crate::endpoint::EndpointLoop;
-use crate::keda::Keda;
 use crate::metrics::Metrics;
 use crate::model::ModelLoop;
 use crate::notify::Hooks;
+use crate::optional::{JobSet, Optional, ScaledObject};
 use crate::routers::Asker;
 use crate::scaler::Loads;
 use crate::settings::Settings;
@@ -48,7 +48,8 @@ pub(crate) struct Context {
     pub(crate) buckets: Buckets,
     pub(crate) asker: Asker,
     pub(crate) hooks: Hooks,
-    pub(crate) keda: Keda,
+    pub(crate) keda: Optional<ScaledObject>,
+    pub(crate) job_sets: Optional<JobSet>,
     pub(crate) loads: Arc<Loads>,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Arc<Metrics>,

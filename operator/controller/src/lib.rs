@@ -16,7 +16,8 @@
 //! | what is remembered between looks | `kept`, `board` |
 //! | what people ask from the command line | `people` |
 //! | what webhooks are told | `notify`, `webhook` |
-//! | what KEDA asks | `scaler`, `keda` |
+//! | what not every cluster has | `optional` |
+//! | what KEDA asks | `scaler` |
 //!
 //! What it does not do: it decides nothing, serves no user, and never touches the bucket's data unless a manifest says so.
 #![forbid(unsafe_code)]
@@ -30,7 +31,6 @@ mod context;
 mod deletion;
 mod endpoint;
 mod health;
-mod keda;
 mod kept;
 mod lease;
 mod look;
@@ -39,6 +39,7 @@ mod model;
 mod names;
 mod notify;
 mod operator;
+mod optional;
 mod orders;
 mod people;
 mod pod;

@@ -37,9 +37,14 @@ pub(crate) fn child(owner: &str, suffix: &str) -> String {
     if owner.len() <= room {
         return format!("{owner}-{suffix}");
     }
-    let mark = hex::encode(&Sha256::digest(owner.as_bytes())[..4]);
+    let mark = mark(owner);
     let kept: String = owner.chars().take(room - mark.len() - 1).collect();
     format!("{}-{mark}-{suffix}", kept.trim_end_matches(['-', '.']))
+}
+
+/// Eight digits that tell long names apart.
+pub(crate) fn mark(name: &str) -> String {
+    hex::encode(&Sha256::digest(name.as_bytes())[..4])
 }
 
 /// Name of what serves a version: the endpoint's, with the first eight digits of the digest.

@@ -22,12 +22,12 @@ use crate::board::Board;
 use crate::buckets::Buckets;
 use crate::context::{Context, Guarded, Loops};
 use crate::health;
-use crate::keda::Keda;
 use crate::lease::Candidate;
 use crate::look::{AFTER_CONFLICT, look};
 use crate::metrics::Metrics;
 use crate::names::{ACTOR, ENDPOINT, MANAGED_BY, MODEL};
 use crate::notify::Hooks;
+use crate::optional::{JobSet, Optional, ScaledObject};
 use crate::routers::Asker;
 use crate::scaler::{self, Loads};
 use crate::settings::Settings;
@@ -197,7 +197,8 @@ fn observe(
     let jobs = watches.made::<Job, _>(to_models, MODEL, |_| {});
     let reporter = Reporter { controller: "fairway".to_owned(), instance: Some(settings.identity.clone()) };
     let recorder = Recorder::new(client.clone(), reporter);
-    let keda = Keda::new(client.clone(), watched.clone(), pulse.clone());
+    let keda = optional::<ScaledObject, Guarded<ModelEndpoint>>(&client, &watched, pulse, None);
+    let job_sets = optional::<JobSet, _>(&client, &watched, pulse, Some((wake_models.clone(), MODEL)));
     Context {
         client,
         settings,
@@ -218,12 +219,45 @@ fn observe(
         asker: Asker::default(),
         hooks: Hooks::default(),
         keda,
+        job_sets,
         loads,
         recorder,
         metrics,
         endpoint_loops: Loops::default(),
         model_loops: Loops::default(),
     }
+}
+
+/// Of a kind that may not be there. `wake`: who looks when one changes, and the label that names what is looked at.
+fn optional<K: Watched, W>(
+    client: &Client,
+    namespace: &Option<String>,
+    pulse: &Arc<Pulse>,
+    wake: Option<(Wake<W>, &'static str)>,
+) -> Optional<K>
+where
+    W: Resource<DynamicType = ()> + 'static,
+{
+    let (pulse, ours) = (pulse.clone(), format!("{MANAGED_BY}={ACTOR}"));
+    Optional::new(client.clone(), namespace.clone(), move |api| {
+        let label = wake.as_ref().map(|(_, label)| *label);
+        let wakes = wake.iter().map(|(wake, _)| wake.clone()).collect();
+        watch(
+            api,
+            Some(&ours),
+            &pulse,
+            |_| {},
+            wakes,
+            move |it| label.and_then(|label| named(it, label)).into_iter().collect(),
+        )
+    })
+}
+
+/// The object that another one's label names.
+fn named<K: Watched, W: Resource<DynamicType = ()>>(it: &K, label: &str) -> Option<ObjectRef<W>> {
+    let meta = it.meta();
+    let name = meta.labels.as_ref().and_then(|labels| labels.get(label));
+    name.zip(meta.namespace.as_ref()).map(|(name, namespace)| ObjectRef::new(name).within(namespace))
 }
 
 /// What the watches have in common.
@@ -253,10 +287,7 @@ impl Watches<'_> {
         W: Resource<DynamicType = ()> + 'static,
     {
         watch(self.api(), Some(self.ours), self.pulse, shrink, vec![wake.clone()], move |it| {
-            let meta = it.meta();
-            let name = meta.labels.as_ref().and_then(|labels| labels.get(label));
-            let found = name.zip(meta.namespace.as_ref()).map(|(name, ns)| ObjectRef::new(name).within(ns));
-            found.into_iter().collect()
+            named(it, label).into_iter().collect()
         })
     }
 

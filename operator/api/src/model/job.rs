@@ -17,13 +17,13 @@ use crate::workload::{environment, pod, resources};
     "message": "TrainJob needs the name of a training runtime, and JobSet has none"
 }]))]
 pub struct RuntimeRef {
-    /// What runs it. Its CustomResourceDefinition must be there.
+    /// What runs it. Its CustomResourceDefinition must be there. TrainJob is not carried out in this version: runs fail and say so.
     pub kind: RuntimeKind,
     /// For TrainJob: name of the ClusterTrainingRuntime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub name: Option<String>,
-    /// Pods that train together.
+    /// Pods that train together. More than one: of a container only.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 1000))]
     pub nodes: u32,
@@ -36,7 +36,7 @@ fn one() -> u32 {
 /// What runs a training job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RuntimeKind {
-    /// A JobSet (`jobset.x-k8s.io`).
+    /// A JobSet (`jobset.x-k8s.io/v1alpha2`).
     JobSet,
     /// A TrainJob of Kubeflow (`trainer.kubeflow.org`).
     TrainJob,

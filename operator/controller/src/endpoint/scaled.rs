@@ -14,8 +14,8 @@ use super::{Decided, Subject};
 use crate::apply::{delete, ensure};
 use crate::board::Key;
 use crate::context::Context;
-use crate::keda::ScaledObject;
 use crate::names;
+use crate::optional::ScaledObject;
 
 /// Tells KEDA's side what the version's servers do, and makes its autoscaler.
 pub(super) async fn scale(context: &Context, builder: &Builder<'_>, target: &Target, decided: &Decided) -> Result<()> {

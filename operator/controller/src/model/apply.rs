@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use fairway_core::model::{ActiveRun, ModelEffect, RunEnd};
-use k8s_openapi::api::batch::v1::Job;
 use kube::api::PostParams;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
-use super::{Decided, Opened, RunCause, Subject, build, producers};
-use crate::apply::{delete, ensure};
+use super::{Decided, Opened, RunCause, Subject, build, producers, runtime};
 use crate::call::{call, has_code};
 use crate::context::{Context, Guarded};
 
@@ -51,7 +49,17 @@ impl Opened {
         };
         let plan = (context.settings.plan)(&subject.model, &cause).context("the run's plan")?;
         self.log.run(&run.name)?.create_plan(&plan).await.context("writing the run's plan")?;
-        ensure::<Job>(context, &context.jobs, &build::job(subject, &context.settings, run)?).await
+        // What cannot be carried out at all ends the run, and says so.
+        match runtime::start(context, subject, run).await? {
+            Some(why) => self
+                .log
+                .run(&run.name)?
+                .finish(&RunEnd::Failed { why })
+                .await
+                .context("writing the run's outcome")
+                .map(drop),
+            None => Ok(()),
+        }
     }
 
     /// The record of a run that nobody has asked for by one.
@@ -73,11 +81,7 @@ impl Opened {
     async fn cancel(&self, context: &Context, subject: &Subject, name: &str, why: &str) -> Result<()> {
         let end = RunEnd::Cancelled { why: why.to_owned() };
         self.log.run(name)?.finish(&end).await.context("writing the run's outcome")?;
-        let job = context.jobs.get(&ObjectRef::<Job>::new(&build::job_name(name)).within(&subject.key.0));
-        match job {
-            Some(job) => delete(context, job.as_ref()).await,
-            None => Ok(()),
-        }
+        runtime::stop(context, &subject.key.0, name).await
     }
 
     /// What the monitors say when a run is started: kept in its plan and in the version's provenance.

@@ -9,6 +9,7 @@ mod observe;
 mod producers;
 mod report;
 mod result;
+mod runtime;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -11,12 +11,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use kube::runtime::reflector::ObjectRef;
 use serde::Deserialize;
 
 use super::result::TrainResult;
-use super::{Known, Opened, Subject, build, failures, producers};
-use crate::apply::delete;
+use super::{Known, Opened, Subject, build, failures, producers, runtime};
 use crate::context::Context;
 use crate::names::{self, ACTOR};
 
@@ -89,8 +87,7 @@ impl Opened {
             }
         }
         if let Some(active) = active {
-            let job = build::job_name(active);
-            seen.job = context.jobs.get(&ObjectRef::<Job>::new(&job).within(namespace));
+            seen.job = runtime::find(context, namespace, active).await?;
             let is_running = seen.job.as_ref().is_some_and(|job| over(job).is_none());
             seen.progress = if is_running { self.progress(active).await } else { None };
         }
@@ -121,7 +118,7 @@ impl Opened {
                 return Ok(None);
             }
             run.finish(&RunEnd::Failed { why }).await.context("writing the run's outcome")?;
-            delete(context, job.as_ref()).await?;
+            runtime::stop(context, &subject.key.0, &active.name).await?;
         }
         if let Some(end) = run.outcome::<RunEnd>().await? {
             return Ok(Some(end));

@@ -140,7 +140,10 @@ async fn tell_active(context: &Context, run: &TrainingRun, decided: &Decided, no
         start_time: state.and_then(|state| state.start_time.clone()).or_else(|| before.start_time.clone()),
         progress: decided.seen.progress.as_ref().map(progress),
         job: job.map(|job| job.name_any()),
-        logs: job.map(|job| format!("kubectl logs -n {} job/{}", job.namespace().unwrap_or_default(), job.name_any())),
+        logs: job.map(|job| {
+            let of = super::runtime::logged(job);
+            format!("kubectl logs -n {} job/{of}", job.namespace().unwrap_or_default())
+        }),
         attempts: state
             .map(|state| state.failed.unwrap_or(0) + state.active.unwrap_or(0) + state.succeeded.unwrap_or(0)),
         ..before
