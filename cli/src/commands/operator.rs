@@ -1,10 +1,12 @@
 //! `fairway operator`: the loop on Kubernetes.
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use fairway_api::Model;
-use fairway_controller::{RunCause, Settings};
+use fairway_controller::{Ended, RunCause, Settings};
 use tokio_util::sync::CancellationToken;
 
 use super::up::Signals;
@@ -51,8 +53,25 @@ pub async fn run(operator: Operator) -> Result<Code> {
         tracing::info!("stopping: giving the lead back");
         stopping.cancel();
     });
-    fairway_controller::run(client, settings, stop).await?;
-    Ok(Code::Done)
+    match fairway_controller::run(client, settings, stop).await? {
+        Ended::Stopped => Ok(Code::Done),
+        Ended::LeadLost(why) => {
+            tracing::warn!("the lead is lost, and this operator begins anew as a candidate: {why:#}");
+            Err(anew())
+        }
+    }
+}
+
+/// Becomes the same program again, in the same process: whoever watches it, such as the kubelet, would wait longer after
+/// each end, and a cluster whose API server comes and goes would have nobody who decides. Returns only if that fails.
+fn anew() -> anyhow::Error {
+    let again = || -> std::io::Error {
+        match std::env::current_exe() {
+            Ok(program) => Command::new(program).args(std::env::args_os().skip(1)).exec(),
+            Err(error) => error,
+        }
+    };
+    anyhow::Error::new(again()).context("beginning anew")
 }
 
 async fn client() -> Result<fairway_controller::Client> {

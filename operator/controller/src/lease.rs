@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
@@ -48,11 +48,8 @@ impl Candidate {
         }
     }
 
-    /// Renews the lead until it is lost: taken by another one, or not renewed in time.
-    ///
-    /// # Errors
-    /// Always, when it returns: why the lead is lost.
-    pub(crate) async fn keep(&mut self) -> Result<()> {
+    /// Renews the lead until it is lost: taken by another one, or not renewed in time. Says which.
+    pub(crate) async fn keep(&mut self) -> anyhow::Error {
         let mut renewed = Instant::now();
         loop {
             tokio::time::sleep(self.length / 5).await;
@@ -60,12 +57,12 @@ impl Candidate {
             let asked = Instant::now();
             match tokio::time::timeout(self.length / 3, self.attempt()).await {
                 Ok(Ok(true)) => renewed = asked,
-                Ok(Ok(false)) => bail!("another operator leads now"),
+                Ok(Ok(false)) => return anyhow!("another operator leads now"),
                 Ok(Err(error)) => tracing::warn!("cannot renew the lead: {error:#}"),
                 Err(_) => tracing::warn!("cannot renew the lead in time"),
             }
             if renewed.elapsed() > self.length * 2 / 3 {
-                bail!("the lead was not renewed for {} s", renewed.elapsed().as_secs());
+                return anyhow!("the lead was not renewed for {} s", renewed.elapsed().as_secs());
             }
         }
     }

@@ -56,7 +56,7 @@ pub use kept::{DecidedBy, Kept, Stored, window_key};
 pub use kube::Client;
 pub use model::{RunCause, TrainResult};
 pub use notify::{Outbox, Waiting};
-pub use operator::{connect, run};
+pub use operator::{Ended, connect, run};
 pub use orders::follow_orders;
 pub use people::{Check, People, Reasons};
 pub use settings::{PlanRun, Settings};

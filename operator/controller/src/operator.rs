@@ -53,11 +53,20 @@ pub async fn connect() -> Result<Client> {
     Client::try_from(config).context("connecting")
 }
 
+/// How an operator ended in order.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was asked to.
+    Stopped,
+    /// Another one leads, or nobody could be asked who does. What this process knows may be old: it is to begin anew.
+    LeadLost(anyhow::Error),
+}
+
 /// Runs until `stop`, or until the lead is lost.
 ///
 /// # Errors
-/// The cluster cannot be reached, or the lead was lost: whoever runs it starts it again.
-pub async fn run(client: Client, settings: Settings, stop: CancellationToken) -> Result<()> {
+/// The cluster cannot be reached: whoever runs it starts it again.
+pub async fn run(client: Client, settings: Settings, stop: CancellationToken) -> Result<Ended> {
     let (metrics, pulse) = (Arc::new(Metrics::default()), Arc::new(Pulse::default()));
     let health = {
         let (settings, metrics, pulse, stop) = (settings.clone(), metrics.clone(), pulse.clone(), stop.clone());
@@ -68,16 +77,16 @@ pub async fn run(client: Client, settings: Settings, stop: CancellationToken) ->
     let mut candidate = Candidate::new(client.clone(), &settings);
     tracing::info!(identity = settings.identity, "waiting for the lead");
     tokio::select! {
-        () = stop.cancelled() => return health.await?,
+        () = stop.cancelled() => return health.await?.map(|()| Ended::Stopped),
         () = candidate.win() => {}
     }
     tracing::info!(identity = settings.identity, "leading");
     metrics.leads(true);
     let ended = tokio::select! {
-        () = stop.cancelled() => Ok(()),
-        lost = candidate.keep() => lost,
-        ended = lead_all(client, settings, metrics, pulse, loads).boxed() => ended,
-        ended = scaler => ended,
+        () = stop.cancelled() => Ok(Ended::Stopped),
+        why = candidate.keep() => Ok(Ended::LeadLost(why)),
+        ended = lead_all(client, settings, metrics, pulse, loads).boxed() => ended.map(|()| Ended::Stopped),
+        ended = scaler => ended.map(|()| Ended::Stopped),
     };
     candidate.resign().await;
     stop.cancel();

@@ -1,5 +1,7 @@
 //! What is known about a model now. Observations for people and programs: nothing is decided by them.
 
+use std::collections::BTreeMap;
+
 use fairway_core::triggers::{DriftReport, FeatureDrift};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
@@ -37,6 +39,10 @@ pub struct ModelStatus {
     /// The last run that ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_run: Option<LastRun>,
+    /// Who asked for the run that made a version, by its digest with `-` for `:`, where somebody did: they cannot approve it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 200))]
+    pub producers: BTreeMap<String, String>,
     /// How far what goes in and comes out has moved since the champion was trained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift: Option<DriftStatus>,

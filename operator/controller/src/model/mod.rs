@@ -79,8 +79,6 @@ struct Opened {
     kept: Kept<ModelEffect, ModelStatus>,
     /// What the serving version was trained on, fetched once.
     champion: Option<Known>,
-    /// What the API server was shown of who made which version.
-    producers: BTreeMap<String, String>,
 }
 
 /// A version as the monitors need it.
@@ -104,6 +102,8 @@ struct Decided {
     run_end: Option<RunEnd>,
     /// The version that waits, or is on trial.
     challenger: Option<Target>,
+    /// Who asked for which version.
+    producers: BTreeMap<String, String>,
 }
 
 impl Looked for Model {
@@ -192,7 +192,7 @@ impl ModelLoop {
                 kept
             }
         };
-        self.opened = Some(Opened { log, kept, champion: None, producers: BTreeMap::new() });
+        self.opened = Some(Opened { log, kept, champion: None });
         Ok(())
     }
 }
@@ -208,7 +208,6 @@ impl Opened {
         let run_end = self.run_end(context, subject, &seen, now).await?;
         let registered = self.log.head().await.context("reading the registry")?.map(|entry| entry.state);
         self.mirror(context, subject, registered.as_ref(), now).await?;
-        self.tell_producers(context, subject, registered.as_ref()).await?;
         let challenger = registered.as_ref().and_then(|state| state.by_alias("challenger"));
         let challenger = challenger.map(|it| Target { version: it.number, digest: it.digest.to_string() });
         let views = context.board.endpoints_of(&subject.key);
@@ -243,7 +242,8 @@ impl Opened {
             self.log.append_plan(self.kept.seq + 1, &stored).await.context("storing the model's plan")?;
         }
         self.kept.adopt(&plan, is_kept);
-        Ok(Decided { plan, seen, run_end, challenger })
+        let producers = registered.as_ref().map(producers::producers).unwrap_or_default();
+        Ok(Decided { plan, seen, run_end, challenger, producers })
     }
 }
 

@@ -1,28 +1,20 @@
 //! Who made which version, for the rule that nobody approves what they made. A run says who asked for it, in an annotation
 //! that the chart's admission policy holds against who asks; its version carries that name as a label, which the operator
-//! counts approvals by; and a ConfigMap shows it to the API server, which refuses the word at once.
+//! counts approvals by; and the model's status shows it to the API server, which refuses the word at once.
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
 use fairway_api::{REQUESTED_BY_ANNOTATION, TrainingRun};
 use fairway_registry::{State, Version};
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Patch, PatchParams};
-use kube::{Api, ResourceExt};
-use serde_json::{Value, json};
+use kube::ResourceExt;
+use serde_json::Value;
 
-use super::{Opened, Subject};
-use crate::call::call;
-use crate::context::Context;
-use crate::names::{ACTOR, MANAGED_BY};
+use crate::names::ACTOR;
 
 /// Evidence for a run that a person or a pipeline asked for, and label of its version.
 const REQUESTED_BY: &str = "requestedBy";
-/// The ConfigMap of a namespace that the admission policy reads.
-const PRODUCERS: &str = "fairway-producers";
-/// Most versions of a model that it names, the newest: it holds a megabyte at most.
-const VERSIONS_MAX: usize = 500;
+/// Most versions of a model that its status names, the newest.
+const VERSIONS_MAX: usize = 200;
 
 /// Part of the evidence for a run that somebody asked for: it is in the run's plan, which nobody changes, whatever becomes
 /// of the run's record.
@@ -40,37 +32,8 @@ pub(crate) fn producer(version: &Version) -> &str {
     version.labels.get(REQUESTED_BY).map_or(ACTOR, String::as_str)
 }
 
-impl Opened {
-    /// Shows the API server who made which version of this model, where that has changed.
-    pub(super) async fn tell_producers(
-        &mut self,
-        context: &Context,
-        subject: &Subject,
-        registered: Option<&State>,
-    ) -> Result<()> {
-        let producers = registered.map(producers).unwrap_or_default();
-        if producers == self.producers {
-            return Ok(());
-        }
-        let (namespace, model) = &subject.key;
-        let map = json!({
-            "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": PRODUCERS, "namespace": namespace, "labels": {MANAGED_BY: ACTOR}},
-            "data": producers,
-        });
-        let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), namespace);
-        // Each model has its own keys in it.
-        let params = PatchParams::apply(&format!("{ACTOR}-producers-{model}")).force();
-        context.metrics.write("ConfigMap");
-        let patch = Patch::Apply(&map);
-        call(|| format!("applying ConfigMap {namespace}/{PRODUCERS}"), api.patch(PRODUCERS, &params, &patch)).await?;
-        self.producers = producers;
-        Ok(())
-    }
-}
-
-/// Digest, in the characters that a key may have, and name.
-fn producers(state: &State) -> BTreeMap<String, String> {
+/// By digest, as the admission policy looks them up.
+pub(super) fn producers(state: &State) -> BTreeMap<String, String> {
     let asked = state.versions.values().rev().take(VERSIONS_MAX);
     let asked = asked.filter_map(|version| Some((version, version.labels.get(REQUESTED_BY)?)));
     asked.map(|(version, who)| (version.digest.to_string().replace(':', "-"), who.clone())).collect()
@@ -78,6 +41,8 @@ fn producers(state: &State) -> BTreeMap<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn state(labels: Value) -> State {

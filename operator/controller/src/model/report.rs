@@ -42,6 +42,7 @@ impl ModelLoop {
             challenger_digest: decided.challenger.as_ref().map(|target| target.digest.clone()),
             active_run: status.run.as_ref().map(|run| run.name.clone()),
             last_run: status.last_run.as_ref().map(|(name, end)| last_run(&before, name, end, now)),
+            producers: decided.producers.clone(),
             drift: status.drift.as_ref().and_then(|monitor| monitor.last.as_ref()).map(DriftStatus::from),
             conditions: report::conditions(&decided.plan.conditions, &before.conditions, generation, now),
             ..ApiStatus::default()
