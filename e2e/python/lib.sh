@@ -35,8 +35,8 @@ open_shop() {
     . "$FAIRWAY_E2E_BUCKET_ENV"
     # The secret by a file, not on the command line.
     printf 'user = "%s:%s"\n' "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" |
-      curl -fsS --max-time 20 -K - --aws-sigv4 "aws:amz:$AWS_REGION:s3" -T "$TMP/sales.jsonl" \
-        "$AWS_ENDPOINT_URL_S3/${FAIRWAY_E2E_BUCKET#s3://}/sales/sales.jsonl"
+      curl -fsS --max-time 20 -K - -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" --aws-sigv4 "aws:amz:$AWS_REGION:s3" \
+        -T "$TMP/sales.jsonl" "$AWS_ENDPOINT_URL_S3/${FAIRWAY_E2E_BUCKET#s3://}/sales/sales.jsonl"
   )
   step "the operator runs, and the sales are in the bucket"
 }

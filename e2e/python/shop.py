@@ -11,7 +11,7 @@ from pathlib import Path
 NAMESPACE, MODEL = "shop", "recs"
 DAY_MS = 86_400_000
 SQL = 'SELECT "user" AS user_id, item AS item_id, time, segment FROM interactions'
-LIMIT = 120  # seconds for one command
+LIMIT = 300  # seconds for one command: importing torch the first time takes a minute on a busy machine
 
 
 def sales(begun_ms: int = 0) -> str:

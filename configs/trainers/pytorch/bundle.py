@@ -37,14 +37,15 @@ class Data:
     holdout: np.ndarray  # true: the bundle is judged on this row and must not have seen it
     first: np.ndarray  # the first row of each row's user
 
-    def history(self, row: int) -> list[tuple[int, int]]:
-        """The known items that the user had before this row, each once, oldest first, with their times."""
+    def history(self, row: int, limit: int = HISTORY_MAX) -> list[tuple[int, int]]:
+        """The newest known items that the user had before this row, each once, oldest first, with their times."""
         seen = {}
-        for i in range(self.first[row], row):
+        for i in range(row - 1, self.first[row] - 1, -1):
             if self.item[i] >= 0 and self.time_ms[i] < self.time_ms[row]:
-                seen.pop(self.item[i], None)  # of an item that came twice the newer time counts
-                seen[self.item[i]] = int(self.time_ms[i])
-        return list(seen.items())[-HISTORY_MAX:]
+                seen.setdefault(int(self.item[i]), int(self.time_ms[i]))
+                if len(seen) == limit:
+                    break
+        return list(reversed(seen.items()))
 
     def segment_of(self, row: int) -> str | None:
         return self.segments[self.segment[row]] if self.segment[row] >= 0 else None

@@ -77,9 +77,11 @@ def pooled(history: list[tuple[int, int]], half_life_ms: int, length: int, fille
 def examples(data: bundle.Data, half_life_ms: int, length: int) -> list[torch.Tensor]:
     """For each thing that a user bought for the first time: the history before it, the segment, and the thing."""
     histories, shares, segments, targets = [], [], [], []
-    for row in np.flatnonzero(~data.holdout & (data.item >= 0)):
-        history = data.history(row)
-        if not history or any(item == data.item[row] for item, _ in history):
+    rows = np.flatnonzero(~data.holdout & (data.item >= 0))
+    _, first = np.unique(data.user[rows] * len(data.items) + data.item[rows], return_index=True)
+    for row in rows[np.sort(first)]:
+        history = data.history(row, length)
+        if not history:
             continue
         items, share = pooled(history, half_life_ms, length, len(data.items))
         histories.append(items)
