@@ -98,6 +98,8 @@ def manifests(registry=REGISTRY):
         one, end = decoder.raw_decode(objects := objects.lstrip())
         objects = objects[end:]
         found += one["items"] if one["kind"] == "List" else [one]
+    for one in found:
+        one["metadata"].pop("namespace", None)  # of whoever applies them
     model, endpoint = found
     return model, endpoint
 
@@ -162,12 +164,12 @@ class Load:
         self.process.wait(10)
 
     def between(self, begin, end):
-        """Requests that began in this time (seconds since 1970)."""
+        """Requests that began in this time (seconds since 1970): the second, how many ms it took, how it ended, who answered."""
         rows = []
         for line in self.log.read_text().splitlines():
             parts = line.split(",")
             if len(parts) == 4 and begin <= int(parts[0]) / 1000 < end:
-                rows.append((int(parts[1]) / 1000, parts[2], parts[3]))
+                rows.append((int(parts[0]) / 1000 - begin, int(parts[1]) / 1000, parts[2], parts[3]))
         return rows
 
 
@@ -203,15 +205,17 @@ class Proxy:
 class Operator:
     """The operator outside of the cluster."""
 
-    def __init__(self, kubeconfig, name="operator", namespace=NAMESPACE, lease="3s", wrapped=()):
+    def __init__(self, kubeconfig, name="operator", namespace=NAMESPACE, lease="3s", wrapped=(), more=()):
+        """`namespace` may be several, with commas; the Lease is in the last one."""
         self.kubeconfig, self.name, self.namespace, self.lease = kubeconfig, name, namespace, lease
-        self.log, self.process, self.wrapped = TMP / f"{name}.log", None, list(wrapped)
+        self.log, self.process, self.wrapped, self.more = TMP / f"{name}.log", None, list(wrapped), list(more)
 
     def start(self):
         env = {**os.environ, **bucket_env(), "KUBECONFIG": str(self.kubeconfig), "FAIRWAY_LOG": "info", "RUST_BACKTRACE": "0"}
         self.process = subprocess.Popen(
-            [*self.wrapped, BINARY, "operator", "--image", IMAGE, "--watch", self.namespace, "--namespace", self.namespace,
-             "--identity", self.name, "--lease-duration", self.lease, "--admin", "127.0.0.1:0", "--metrics", "127.0.0.1:0"],
+            [*self.wrapped, BINARY, "operator", "--image", IMAGE, "--watch", self.namespace,
+             "--namespace", self.namespace.split(",")[-1], "--identity", self.name, "--lease-duration", self.lease,
+             "--admin", "127.0.0.1:0", "--metrics", "127.0.0.1:0", *self.more],
             env=env, stdout=open(self.log, "a"), stderr=subprocess.STDOUT)
         return self.process.pid
 

@@ -55,7 +55,7 @@ type answer struct {
 	Items    []struct {
 		Item string `json:"item"`
 	} `json:"items"`
-	ServedBy string `json:"servedBy"`
+	ServedBy string `json:"served_by"`
 }
 
 func main() {
