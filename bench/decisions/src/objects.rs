@@ -69,6 +69,7 @@ pub fn model_policy() -> ModelPolicy {
         breaker: 3,
         half_open_after: None,
         run_deadline: day,
+        run_prefix: String::new(),
         suspended: false,
     }
 }

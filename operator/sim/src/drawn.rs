@@ -84,6 +84,7 @@ fn model(tape: &mut Tape, endpoints: Vec<usize>) -> Model {
             breaker: 2 + tape.pick(4),
             half_open_after: tape.fault(600).then(|| (12 + tape.pick(48)) * HOUR),
             run_deadline: (1 + tape.pick(4)) * HOUR,
+            run_prefix: String::new(),
             suspended: false,
         },
         part: ModelPart::default(),

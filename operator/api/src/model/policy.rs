@@ -66,6 +66,7 @@ impl ModelSpec {
             breaker: retrain.breaker.rejections,
             half_open_after: Some(retrain.breaker.half_open_after.std()),
             run_deadline: self.trainer.deadline.std(),
+            run_prefix: String::new(),
             suspended: self.suspend,
         })
     }

@@ -261,7 +261,9 @@ fn wake_endpoints(context: &Context, model: &Key) {
 
 impl Subject {
     fn of(model: &Model, key: Key) -> Result<Self> {
-        let policy = model.spec.policy().map_err(FieldErrors)?;
+        let mut policy = model.spec.policy().map_err(FieldErrors)?;
+        // A run is a TrainingRun and a Job of the namespace, as other models' runs are.
+        policy.run_prefix = format!("{}-", key.1);
         Ok(Self { key, model: model.clone(), policy })
     }
 }

@@ -301,7 +301,8 @@ impl Look<'_> {
     /// A name that no run had: people may have used one that looks like ours.
     fn new_name(&mut self, trigger: &Reason) -> String {
         loop {
-            let name = format!("{:04}-{}", self.status.runs + 1, trigger.code.to_lowercase());
+            let code = trigger.code.to_lowercase();
+            let name = format!("{}{:04}-{code}", self.policy.run_prefix, self.status.runs + 1);
             if !self.status.ended_runs.contains(&name) {
                 return name;
             }

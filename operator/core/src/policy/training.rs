@@ -56,6 +56,9 @@ pub struct ModelPolicy {
     pub half_open_after: Option<Duration>,
     /// A run that takes longer has failed.
     pub run_deadline: Duration,
+    /// How names of its own runs begin: where runs of several models have one space of names, with the model's.
+    #[serde(default)]
+    pub run_prefix: String,
     /// No run starts, whoever asks.
     #[serde(default)]
     pub suspended: bool,

@@ -33,6 +33,7 @@ fn policy() -> ModelPolicy {
         breaker: 3,
         half_open_after: None,
         run_deadline: DAY / 24,
+        run_prefix: String::new(),
         suspended: false,
     }
 }

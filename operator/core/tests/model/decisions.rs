@@ -10,6 +10,10 @@ fn without_a_version_the_first_run_starts_at_once_and_only_once() {
     let mut world = World::new();
     world.days(2);
     assert_eq!(world.started, ["0001-first"]);
+    let mut world = World::new();
+    world.policy.run_prefix = "recs-".to_owned();
+    world.days(2);
+    assert_eq!(world.started, ["recs-0001-first"], "where other models' runs are in the same place");
 }
 
 #[test]

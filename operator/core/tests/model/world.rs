@@ -35,6 +35,7 @@ pub(crate) fn policy() -> ModelPolicy {
         breaker: 3,
         half_open_after: None,
         run_deadline: DAY / 24,
+        run_prefix: String::new(),
         suspended: false,
     }
 }
