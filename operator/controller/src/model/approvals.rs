@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 use fairway_api::ModelApproval;
-use fairway_api::approval::ApprovalWord;
+use fairway_api::approval::{ApprovalWord, ModelApprovalStatus};
+use fairway_core::{Condition, Reason};
 use fairway_registry::{Author, State, Version};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{Opened, Subject};
 use crate::context::Context;
-use crate::words;
+use crate::{report, words};
 
 /// What the log says of a word that is there no more.
 const TAKEN_BACK: &str = "the ModelApproval was deleted";
@@ -50,8 +51,31 @@ impl Opened {
                 withdrawn.context("mirroring that an approval was taken back")?;
             }
         }
+        for word in &words {
+            let (before, generation) = (word.status.clone().unwrap_or_default(), word.metadata.generation);
+            let conditions = report::conditions(&told(word, state, now), &before.conditions, generation, now);
+            let status = ModelApprovalStatus { observed_generation: generation, conditions };
+            let (before, after) = (serde_json::to_value(&word.status)?, serde_json::to_value(&status)?);
+            report::status(context, word, &before, &after, false).await?;
+        }
         Ok(())
     }
+}
+
+/// What has become of a word: whether the log has it, and whether it still stands.
+fn told(word: &ModelApproval, state: &State, now: Timestamp) -> [Condition; 2] {
+    let version = state.versions.values().find(|version| version.digest.as_str() == word.spec.digest.as_str());
+    let recorded = match version {
+        Some(version) => Reason::new("Recorded", format!("in the registry's log, of version {}", version.number)),
+        None => Reason::new("NoSuchVersion", "no version of the model has this digest"),
+    };
+    let over = word.spec.expires.as_ref().filter(|expires| expires.0 <= now);
+    let expired = match over {
+        Some(expires) => Reason::new("Expired", format!("it stood until {}", expires.0)),
+        None => Reason::new("Stands", "it has not run out"),
+    };
+    [("Recorded", version.is_some(), recorded), ("Expired", over.is_some(), expired)]
+        .map(|(kind, status, reason)| Condition { kind: kind.to_owned(), status, reason })
 }
 
 /// What the log does not say yet, or says otherwise.
@@ -163,6 +187,16 @@ mod tests {
         let mut other = word("a", "ann", true, None);
         other.spec.digest = serde_json::from_value(json!(format!("sha256:{}", "cd".repeat(32)))).unwrap();
         assert!(written(&[other], &[], 5).is_empty(), "it is about another version");
+    }
+
+    #[test]
+    fn its_conditions_say_what_has_become_of_a_word() {
+        let state = State { versions: BTreeMap::from([(3, version(&[]))]), ..State::default() };
+        let holds = |word: &ModelApproval, state: &State, now| told(word, state, at(now)).map(|one| one.status);
+        let ending = word("a", "ann", true, Some(10));
+        assert_eq!(holds(&ending, &state, 5), [true, false]);
+        assert_eq!(holds(&ending, &state, 15), [true, true]);
+        assert_eq!(holds(&word("a", "ann", true, None), &State::default(), 5), [false, false]);
     }
 
     #[test]
