@@ -50,6 +50,11 @@ impl Board {
         self.inner().endpoints.insert(key.clone(), view.clone()) != Some(view)
     }
 
+    /// Whether an endpoint has said anything since this process leads.
+    pub(crate) fn has_told(&self, key: &Key) -> bool {
+        self.inner().endpoints.contains_key(key)
+    }
+
     pub(crate) fn forget_endpoint(&self, key: &Key) {
         self.inner().endpoints.remove(key);
     }

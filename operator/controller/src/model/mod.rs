@@ -21,7 +21,7 @@ use fairway_api::{FieldErrors, Model};
 use fairway_core::model::{self, Champion, ModelEffect, ModelObserved, ModelStatus, RunEnd, RunMode};
 use fairway_core::policy::ModelPolicy;
 use fairway_core::{Plan, Reason};
-use fairway_registry::{Author, Error as RegistryError, ModelLog, Registry};
+use fairway_registry::{Author, Error as RegistryError, ModelLog, Registry, Version};
 use fairway_wire::{Profile, Target};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -45,6 +45,10 @@ pub use result::TrainResult;
 const BUSY: Duration = Duration::from_secs(3);
 /// One at rest.
 const CALM: Duration = Duration::from_secs(15);
+/// Longest wait for endpoints to say how they stand, after a start.
+const HEARS_WITHIN: Duration = Duration::from_secs(30);
+/// Pause before one is listened to again.
+const HEARS_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a run's plan is made from, beside the manifest.
 #[derive(Clone, Debug)]
@@ -71,6 +75,8 @@ pub(crate) struct ModelLoop {
     opened: Option<Opened>,
     said: Vec<String>,
     reported: Option<Instant>,
+    /// Since when it is looked at.
+    since: Option<Instant>,
 }
 
 /// The model's place in the bucket, and where its log stands.
@@ -148,6 +154,10 @@ impl ModelLoop {
     async fn look(&mut self, context: &Arc<Context>, model: &Model, key: Key) -> Result<Action> {
         let now = crate::clock::now();
         let subject = Subject::of(model, key)?;
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if since.elapsed() < HEARS_WITHIN && is_unheard(context, &subject.key) {
+            return Ok(Action::requeue(HEARS_AGAIN));
+        }
         self.open(context, &subject).await?;
         let opened = self.opened.as_mut().context("the model is not open")?;
         opened.kept.take_in(&context.board.take_windows(&subject.key));
@@ -209,9 +219,14 @@ impl Opened {
         let registered = self.log.head().await.context("reading the registry")?.map(|entry| entry.state);
         self.mirror(context, subject, registered.as_ref(), now).await?;
         let challenger = registered.as_ref().and_then(|state| state.by_alias("challenger"));
-        let challenger = challenger.map(|it| Target { version: it.number, digest: it.digest.to_string() });
+        let challenger = challenger.map(target);
         let views = context.board.endpoints_of(&subject.key);
-        let stable = views.first().and_then(|view| view.stable.clone());
+        let stable = match views.first() {
+            Some(view) => view.stable.clone(),
+            // No endpoint, or none that can say: what the last verdict has left is what serves.
+            None => registered.as_ref().and_then(|state| state.by_alias("champion")).map(target),
+        };
+        let waits_for_an_endpoint = views.is_empty() && challenger.is_some() && challenger != stable;
         self.know(stable.as_ref()).await?;
         let champion = self.champion.as_ref().map(|known| Champion {
             target: &known.target,
@@ -222,7 +237,8 @@ impl Opened {
         let observed = ModelObserved {
             status: &self.kept.status,
             champion,
-            candidate_waiting: views.iter().any(|view| view.promotes && view.candidate_waiting),
+            candidate_waiting: waits_for_an_endpoint
+                || views.iter().any(|view| view.promotes && view.candidate_waiting),
             rollout_active: views.iter().any(|view| view.active),
             awaiting_approval: views.iter().find_map(|view| view.awaiting_approval.as_ref()),
             // Runs check their data themselves; nobody looks at them between runs, and nothing is erased row by row.
@@ -245,6 +261,19 @@ impl Opened {
         let producers = registered.as_ref().map(producers::producers).unwrap_or_default();
         Ok(Decided { plan, seen, run_end, challenger, producers })
     }
+}
+
+fn target(version: &Version) -> Target {
+    Target { version: version.number, digest: version.digest.to_string() }
+}
+
+/// Whether one of its endpoints has said nothing yet: an operator that was just started knows of no rollout before.
+fn is_unheard(context: &Context, model: &Key) -> bool {
+    context.endpoints.state().iter().filter_map(|it| it.0.as_ref().ok()).any(|endpoint| {
+        let key = (endpoint.namespace().unwrap_or_default(), endpoint.name_any());
+        let speaks = endpoint.metadata.deletion_timestamp.is_none() && !endpoint.spec.suspend;
+        key.0 == model.0 && endpoint.spec.model == model.1 && speaks && !context.board.has_told(&key)
+    })
 }
 
 /// Its endpoints must hear at once that the baseline is to be served, or not any more.
