@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fairway_core::triggers::{DriftReport, FeatureDrift};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::status::{Condition, conditions, time};
@@ -41,7 +41,7 @@ pub struct ModelStatus {
     pub last_run: Option<LastRun>,
     /// Who asked for the run that made a version, by its digest with `-` for `:`, where somebody did: they cannot approve it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 200))]
+    #[schemars(schema_with = "people")]
     pub producers: BTreeMap<String, String>,
     /// How far what goes in and comes out has moved since the champion was trained.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,6 +54,14 @@ pub struct ModelStatus {
     /// Degraded, Deleted.
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
+}
+
+/// Names by digest.
+fn people(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object", "maxProperties": 200,
+        "additionalProperties": { "type": "string", "maxLength": 1024 }
+    })
 }
 
 /// How far what goes in and comes out has moved since the champion was trained, by the last window that was judged.
