@@ -68,6 +68,10 @@ pub(crate) async fn fetch(
     let mut downloads = Vec::new();
     for file in &manifest.files {
         let (path, place) = (under(&folder, &file.path), place.join(&file.path));
+        // Before the first download: one that is given up because another has failed must not make folders afterwards.
+        if let Some(folder) = place.parent() {
+            fs::create_dir_all(folder).await.map_err(Error::io(folder))?;
+        }
         downloads.push(async move { download(store, &path, &place, file, progress).await }.boxed());
     }
     futures::stream::iter(downloads).buffer_unordered(FILES_AT_ONCE).try_collect::<()>().await?;
@@ -100,9 +104,6 @@ impl Drop for Aside {
 }
 
 async fn download(store: &Store, path: &Path, place: &FilePath, file: &File, progress: &Progress) -> Result<()> {
-    if let Some(folder) = place.parent() {
-        fs::create_dir_all(folder).await.map_err(Error::io(folder))?;
-    }
     let got = store.bounded(path, store.objects.get(path)).await?;
     let target = std::fs::File::create_new(place).map_err(Error::io(place))?;
     let mut sink = Sink { target, hasher: Sha256::new(), bytes: 0, most: file.bytes, progress: progress.clone() };
