@@ -13,6 +13,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const WRITERS: usize = 16;
+/// How much longer a writer may take that has done little so far.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Set for a child process: what it works on, as JSON.
 const CHILD: &str = "FAIRWAY_REGISTRY_TEST_WRITER";
 
@@ -35,15 +37,20 @@ async fn work(task: Task) {
     let model = registry.model("shop", "m").unwrap();
     let mut told = std::fs::File::create(&task.told).unwrap();
     let end = Instant::now() + Duration::from_secs(task.seconds);
-    let (mine, mut step) = (format!("of-{}", task.writer), 0);
-    while Instant::now() < end {
+    // On a busy machine the time is over before there was anything to delete.
+    let (least, latest) = (if task.writer == 0 { 12 } else { 3 }, end + PATIENCE);
+    let (mine, mut step, mut registered) = (format!("of-{}", task.writer), 0, 0);
+    while Instant::now() < end || registered < least && Instant::now() < latest {
         step += 1;
         let run = format!("w{}-{step}", task.writer);
         let source = tree(&run);
         let mut one = registration(&run);
         (one.time, one.alias) = (super::today(), Some(mine.clone()));
         match model.register(source.path(), one).await {
-            Ok(version) => writeln!(told, "registered {run} {}", version.number).unwrap(),
+            Ok(version) => {
+                registered += 1;
+                writeln!(told, "registered {run} {}", version.number).unwrap();
+            }
             Err(Error::Contended { .. } | Error::Unresolved { .. } | Error::Full { .. }) => continue,
             Err(other) => panic!("{other}"),
         }
