@@ -5,11 +5,10 @@
 //! keeps numbers from being given twice and trees from coming back while a collector may still wake up: see `gc.rs`. What
 //! a retention keeps goes as well; what is under a legal hold does not, nor an alias that the author may not move.
 
-use crate::commit::{Step, json};
 use crate::gc::{Tree, delete_all};
-use crate::model::{Author, compose};
+use crate::model::Author;
 use crate::store::Store;
-use crate::{Digest, EndpointLog, Error, ModelLog, Operation, Result};
+use crate::{Digest, EndpointLog, Error, ModelLog, Result};
 use object_store::path::Path;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,10 +41,7 @@ impl ModelLog {
 
     /// Says in the log that all versions are deleted, and gives the trees whose bytes must go.
     async fn condemn_all(&self, trees: &[Tree], author: Author<'_>) -> Result<BTreeSet<Digest>> {
-        self.append(|head, next| {
-            let before = head.map(|slot| self.entry(slot)).transpose()?;
-            let time = author.not_before(before.as_deref());
-            let mut state = before.map(|entry| entry.state.clone()).unwrap_or_default();
+        self.condemn_what(author, |state, time| {
             if let Some((number, hold)) =
                 state.versions.iter().find_map(|(number, it)| Some((number, it.hold.as_ref()?)))
             {
@@ -58,18 +54,9 @@ impl ModelLog {
             }
             let versions: Vec<u64> = state.versions.keys().copied().collect();
             let of_versions = state.versions.values().map(|version| &version.digest);
-            let is_going = |digest: &Digest| state.condemned.get(digest).is_some_and(|it| !it.swept);
             let all = of_versions.chain(trees.iter().map(|tree| &tree.digest));
-            let digests: BTreeSet<Digest> = all.filter(|digest| !is_going(digest)).cloned().collect();
-            let digests: Vec<Digest> = digests.into_iter().collect();
-            state.condemn(&versions, &digests, next.seq, time);
-            let unswept =
-                state.condemned.iter().filter(|(_, it)| !it.swept).map(|(digest, _)| digest.clone()).collect();
-            if versions.is_empty() && digests.is_empty() {
-                return Ok(Step::Done(unswept));
-            }
-            let entry = compose(next, &author, time, Operation::Condemned { versions, digests }, state);
-            Ok(Step::Append(json(&self.folder, &entry)?, unswept))
+            let digests: BTreeSet<Digest> = all.filter(|digest| !state.is_going(digest)).cloned().collect();
+            Ok((versions, digests.into_iter().collect()))
         })
         .await
     }

@@ -21,7 +21,7 @@ use crate::model::{Author, compose};
 use crate::retention::{Kept, kept};
 use crate::run::under;
 use crate::store::{JSON_BYTES_MAX, Planted, Store};
-use crate::{Digest, Error, ModelLog, Operation, Result, Timestamp, pin};
+use crate::{Digest, Error, ModelLog, Operation, Result, State, Timestamp, pin};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use mark::{Plan, candidates, due};
 use object_store::path::Path;
@@ -162,12 +162,8 @@ impl ModelLog {
         in_use: &BTreeSet<Digest>,
         request: &Collection,
     ) -> Result<BTreeSet<Digest>> {
-        let author = request.author();
-        self.append(|head, next| {
-            let before = head.map(|slot| self.entry(slot)).transpose()?;
-            let time = author.not_before(before.as_deref());
-            let mut state = before.map(|entry| entry.state.clone()).unwrap_or_default();
-            let kept = kept(&state, in_use, request.time);
+        self.condemn_what(request.author(), |state, _| {
+            let kept = kept(state, in_use, request.time);
             let free = |number: &u64| kept.get(number).is_some_and(BTreeSet::is_empty);
             let versions: Vec<u64> =
                 candidates.iter().flat_map(|it| it.versions.iter().copied()).filter(free).collect();
@@ -177,17 +173,32 @@ impl ModelLog {
                 .filter(|version| !versions.contains(&version.number))
                 .map(|version| version.digest.clone())
                 .collect();
-            let going = |digest: &Digest| state.condemned.get(digest).is_some_and(|it| !it.swept);
-            let new = |digest: &Digest| !needed.contains(digest) && !going(digest);
-            let digests: Vec<Digest> = candidates.iter().map(|it| it.digest.clone()).filter(new).collect();
+            let new = |digest: &Digest| !needed.contains(digest) && !state.is_going(digest);
+            let digests = candidates.iter().map(|it| it.digest.clone()).filter(new).collect();
+            Ok((versions, digests))
+        })
+        .await
+    }
+
+    /// Says in the log that the versions and trees that `choose` names are deleted, and gives all trees that must go now:
+    /// these, and those of a deletion that was stopped.
+    pub(crate) async fn condemn_what(
+        &self,
+        author: Author<'_>,
+        choose: impl Fn(&mut State, Timestamp) -> Result<(Vec<u64>, Vec<Digest>)>,
+    ) -> Result<BTreeSet<Digest>> {
+        self.append(|head, next| {
+            let before = head.map(|slot| self.entry(slot)).transpose()?;
+            let time = author.not_before(before.as_deref());
+            let mut state = before.map(|entry| entry.state.clone()).unwrap_or_default();
+            let (versions, digests) = choose(&mut state, time)?;
             state.condemn(&versions, &digests, next.seq, time);
-            let unswept =
-                state.condemned.iter().filter(|(_, it)| !it.swept).map(|(digest, _)| digest.clone()).collect();
+            let going = state.condemned.keys().filter(|digest| state.is_going(digest)).cloned().collect();
             if versions.is_empty() && digests.is_empty() {
-                return Ok(Step::Done(unswept));
+                return Ok(Step::Done(going));
             }
             let entry = compose(next, &author, time, Operation::Condemned { versions, digests }, state);
-            Ok(Step::Append(json(&self.folder, &entry)?, unswept))
+            Ok(Step::Append(json(&self.folder, &entry)?, going))
         })
         .await
     }
@@ -209,8 +220,7 @@ impl ModelLog {
             };
             let time = author.not_before(Some(&before));
             let mut state = before.state.clone();
-            let unswept = |digest: &&Digest| state.condemned.get(*digest).is_some_and(|it| !it.swept);
-            let digests: Vec<Digest> = gone.iter().filter(unswept).cloned().collect();
+            let digests: Vec<Digest> = gone.iter().filter(|digest| state.is_going(digest)).cloned().collect();
             if digests.is_empty() {
                 return Ok(Step::Done(()));
             }

@@ -395,6 +395,11 @@ impl State {
         version.verdicts.len() < before
     }
 
+    /// Whether a tree is condemned and its bytes may still be there.
+    pub(crate) fn is_going(&self, digest: &Digest) -> bool {
+        self.condemned.get(digest).is_some_and(|it| !it.swept)
+    }
+
     /// Deletes versions and condemns trees; `seq` is the entry that does it.
     pub(crate) fn condemn(&mut self, versions: &[u64], digests: &[Digest], seq: u64, time: Timestamp) {
         for number in versions {
