@@ -2,32 +2,16 @@
 # shellcheck shell=bash
 
 PYTHON=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
-NS=$FAIRWAY_E2E_NAMESPACE
-TMP=$FAIRWAY_E2E_TMP
+# shellcheck source=SCRIPTDIR/../stage.sh
+. "$PYTHON/../stage.sh"
 
 [[ $FAIRWAY_E2E_BUCKET_CONTROL && $FAIRWAY_E2E_BUCKET == s3://* ]] || { echo "the bucket is not ours"; exit 77; }
 
-k() { kubectl -n "$NS" --request-timeout=20s "$@"; }
-step() { printf '%4s s  %s\n' "$SECONDS" "$*"; }
-fail() { echo "FAILED: $*" >&2; exit 1; }
-
-# until_true SECONDS WHAT COMMAND...: waits, and says what did not come.
-until_true() {
-  local end=$((SECONDS + $1)) what=$2
-  shift 2
-  until "$@" &>/dev/null; do
-    ((SECONDS < end)) || fail "not within its time: $what"
-    sleep 1
-  done
-  step "$what"
-}
-
-# The image, the operator, the credentials, and the sales in the bucket.
+# The image, the operator, the credentials, and the sales of a shop in the bucket, without the story and its player.
 open_shop() {
   IMAGE=${FAIRWAY_E2E_PYTHON_IMAGE:-$("$PYTHON/image" load)}
   step "the image is there: $IMAGE"
-  "$PYTHON/../install" "$NS"
-  k create secret generic bucket --from-env-file="$FAIRWAY_E2E_BUCKET_ENV" >/dev/null
+  open_namespace
   python3 "$PYTHON/shop.py" >"$TMP/sales.jsonl"
   (
     set -a
@@ -38,7 +22,7 @@ open_shop() {
       curl -fsS --max-time 20 -K - -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" --aws-sigv4 "aws:amz:$AWS_REGION:s3" \
         -T "$TMP/sales.jsonl" "$AWS_ENDPOINT_URL_S3/${FAIRWAY_E2E_BUCKET#s3://}/sales/sales.jsonl"
   )
-  step "the operator runs, and the sales are in the bucket"
+  step "the sales are in the bucket"
 }
 
 # apply FILE: a manifest of manifests/, filled in.
