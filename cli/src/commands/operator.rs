@@ -5,14 +5,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use fairway_api::Model;
+use fairway_api::{FieldErrors, Model};
 use fairway_controller::{Ended, RunCause, Settings};
 use tokio_util::sync::CancellationToken;
 
 use super::up::Signals;
 use crate::args::Operator;
 use crate::exit::{Code, Invalid};
-use crate::runtime::{Cause, Recipe, fields};
+use crate::runtime::{Cause, Recipe};
 use crate::train::RunPlan;
 
 /// Shorter leases run out between two looks.
@@ -89,7 +89,7 @@ fn host() -> String {
 /// The plan of a run, as the trainer reads it.
 fn plan(model: &Model, cause: &RunCause<'_>) -> Result<serde_json::Value> {
     let recipe = Recipe::of(model)?;
-    let policy = model.spec.policy().map_err(fields)?;
+    let policy = model.spec.policy().map_err(FieldErrors)?;
     let why = Cause {
         reason: cause.reason,
         mode: cause.mode,

@@ -222,15 +222,10 @@ impl Runtime {
         });
         let ended: Vec<(String, RolloutResult)> =
             status.history.iter().map(|ended| (ended.id.clone(), ended.result)).collect();
-        let candidate_waiting = wanted.target.as_ref().is_some_and(|wanted_now| {
-            let digest = &wanted_now.digest;
-            let serves = stable.is_some_and(|stable| stable.digest == *digest);
-            !serves && !status.barred.contains_key(digest) && !wanted.unapproved.contains_key(digest)
-        });
         let observed = ModelObserved {
             status: &self.model.status,
             champion,
-            candidate_waiting,
+            candidate_waiting: wanted.waits(status),
             rollout_active: status.rollout.is_some() || status.bake.is_some(),
             awaiting_approval: wanted.awaiting.as_ref(),
             // Runs check their data themselves; nobody looks at them between runs, and nothing is erased row by row.

@@ -20,4 +20,4 @@ pub use journal::{Journal, Line};
 pub use look::{Command, Runtime};
 pub use progress::{Meter, Step};
 pub use restore::stored_report;
-pub use spec::{Cause, Recipe, Spec, fields};
+pub use spec::{Cause, Recipe, Spec};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use fairway_api::values::VersionRef;
-use fairway_api::{Manifests, Model, ModelEndpoint, model as manifest};
+use fairway_api::{FieldErrors, Manifests, Model, ModelEndpoint, model as manifest};
 use fairway_core::policy::{EndpointPolicy, ModelPolicy};
 use fairway_model::FeatureDefinitions;
 use fairway_registry::Retention;
@@ -112,8 +112,8 @@ impl Spec {
             endpoint: name(endpoint.metadata.name.as_ref())?,
             registry: spec.registry.clone().unwrap_or_else(|| default_registry.to_owned()),
             base: base.to_owned(),
-            model_policy: spec.policy().map_err(fields)?,
-            endpoint_policy: serving.policy(reward_within).map_err(fields)?,
+            model_policy: spec.policy().map_err(FieldErrors)?,
+            endpoint_policy: serving.policy(reward_within).map_err(FieldErrors)?,
             version: serving.version.clone(),
             reward_event: spec.reward.event.into(),
             reward_within,
@@ -126,12 +126,6 @@ impl Spec {
             signing_key: None,
         })
     }
-}
-
-/// All that is wrong with a manifest's fields, in one error.
-pub fn fields(errors: Vec<fairway_api::FieldError>) -> anyhow::Error {
-    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    anyhow::anyhow!(lines.join("\n"))
 }
 
 impl Recipe {

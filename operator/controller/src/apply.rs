@@ -93,21 +93,12 @@ async fn patch<K: Clone + Debug + DeserializeOwned>(
 /// The API server refuses or does not answer; that there is none, or no such kind, is none.
 pub(crate) async fn delete_ours(context: &Context, kind: &ApiResource, namespace: &str, name: &str) -> Result<()> {
     let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, kind);
-    let what = || format!("deleting {} {namespace}/{name}", kind.kind);
+    let what = || format!("looking for {} {namespace}/{name}", kind.kind);
     let Some(found) = call(what, api.get_opt(name)).await? else { return Ok(()) };
     if found.labels().get(MANAGED_BY).is_none_or(|by| by != ACTOR) {
         return Ok(());
     }
-    let preconditions = Some(Preconditions { uid: found.uid(), resource_version: None });
-    let params = DeleteParams { preconditions, ..DeleteParams::default() };
-    context.metrics.write(&kind.kind);
-    let deleted = async {
-        match api.delete(name, &params).await {
-            Err(error) if crate::call::has_code(&error, 404) => Ok(()),
-            other => other.map(drop),
-        }
-    };
-    call(what, deleted).await
+    remove(context, &api, &kind.kind, namespace, &found).await
 }
 
 /// Deletes the very object that was seen; one that was made anew under its name stays.
@@ -115,16 +106,26 @@ pub(crate) async fn delete_ours(context: &Context, kind: &ApiResource, namespace
 /// # Errors
 /// The API server refuses or does not answer; that it is gone already is none.
 pub(crate) async fn delete<K: Made>(context: &Context, seen: &K) -> Result<()> {
-    let (namespace, name) = (seen.namespace().unwrap_or_default(), seen.name_any());
+    let namespace = seen.namespace().unwrap_or_default();
     let api: Api<K> = Api::namespaced(context.client.clone(), &namespace);
+    remove(context, &api, &K::kind(&()), &namespace, seen).await
+}
+
+async fn remove<K: Resource + Clone + Debug + DeserializeOwned>(
+    context: &Context,
+    api: &Api<K>,
+    kind: &str,
+    namespace: &str,
+    seen: &K,
+) -> Result<()> {
+    let name = seen.name_any();
     let params = DeleteParams {
         propagation_policy: Some(PropagationPolicy::Background),
         preconditions: Some(Preconditions { uid: seen.uid(), resource_version: None }),
         ..DeleteParams::default()
     };
-    let kind = K::kind(&());
-    context.metrics.write(&kind);
-    tracing::debug!(%kind, namespace, name, "delete");
+    context.metrics.write(kind);
+    tracing::debug!(kind, namespace, name, "delete");
     let deleted = async {
         match api.delete(&name, &params).await {
             Err(error) if crate::call::has_code(&error, 404) => Ok(()),

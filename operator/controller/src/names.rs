@@ -33,18 +33,17 @@ const LONGEST: usize = 63;
 
 /// `<owner>-<suffix>`, at most 63 characters.
 pub(crate) fn child(owner: &str, suffix: &str) -> String {
-    let room = LONGEST - suffix.len().min(40) - 1;
-    if owner.len() <= room {
-        return format!("{owner}-{suffix}");
-    }
-    let mark = mark(owner);
-    let kept: String = owner.chars().take(room - mark.len() - 1).collect();
-    format!("{}-{mark}-{suffix}", kept.trim_end_matches(['-', '.']))
+    format!("{}-{suffix}", shortened(owner, LONGEST - suffix.len().min(40) - 1))
 }
 
-/// Eight digits that tell long names apart.
-pub(crate) fn mark(name: &str) -> String {
-    hex::encode(&Sha256::digest(name.as_bytes())[..4])
+/// A name of at most so many characters: one that is longer ends with eight digits that tell it from others.
+pub(crate) fn shortened(name: &str, most: usize) -> String {
+    if name.len() <= most {
+        return name.to_owned();
+    }
+    let mark = hex::encode(&Sha256::digest(name.as_bytes())[..4]);
+    let kept: String = name.chars().take(most - mark.len() - 1).collect();
+    format!("{}-{mark}", kept.trim_end_matches(['-', '.']))
 }
 
 /// Name of what serves a version: the endpoint's, with the first eight digits of the digest.

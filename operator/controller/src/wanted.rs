@@ -26,6 +26,17 @@ pub struct Wanted {
     pub awaiting: Option<Reason>,
 }
 
+impl Wanted {
+    /// Whether there is a version that neither serves nor is kept from it: it waits for its rollout, or is in it.
+    pub fn waits(&self, status: &EndpointStatus) -> bool {
+        self.target.as_ref().is_some_and(|target| {
+            let digest = &target.digest;
+            let serves = status.stable.as_ref().is_some_and(|stable| stable.digest == *digest);
+            !serves && !status.barred.contains_key(digest) && !self.unapproved.contains_key(digest)
+        })
+    }
+}
+
 /// What the endpoint's reference stands for now. `@challenger` falls back to the champion while there is none; and
 /// where nothing serves yet, while people have not agreed to it.
 pub fn wanted(
@@ -79,39 +90,18 @@ fn approvals(policy: &AdmissionPolicy, status: &EndpointStatus, version: &Versio
 
 #[cfg(test)]
 mod tests {
-    use fairway_registry::{Digest, Verdict};
-
     use super::*;
 
     #[test]
     fn words_of_the_cluster_end() {
         let at = |second: i64| Timestamp::from_second(second).unwrap();
-        let verdict = |actor: &str, approved: bool, reason: &str| Verdict {
-            actor: actor.to_owned(),
-            approved,
-            time: at(0),
-            reason: reason.to_owned(),
-        };
-        let version = |verdicts: Vec<Verdict>| Version {
-            number: 3,
-            digest: Digest::of(b"x"),
-            run: "r".to_owned(),
-            registered: at(0),
-            bytes: 1,
-            files: 1,
-            metrics: BTreeMap::new(),
-            labels: BTreeMap::new(),
-            verdicts,
-            hold: None,
-            reigned: None,
-        };
         let policy = AdmissionPolicy { approvals: 1, ..AdmissionPolicy::default() };
         let status = EndpointStatus::default();
-        let count = |verdicts: Vec<Verdict>, now: i64| approvals(&policy, &status, &version(verdicts), at(now));
+        let count = |said: (&str, bool, &str), now: i64| approvals(&policy, &status, &words::judged(&[said]), at(now));
         let until = "ModelApproval a until 1970-01-01T00:00:10Z: fine";
-        assert!(count(vec![verdict("ann", true, until)], 5).approved());
-        let over = count(vec![verdict("ann", true, until)], 15);
+        assert!(count(("ann", true, until), 5).approved());
+        let over = count(("ann", true, until), 15);
         assert!(!over.approved() && !over.objected(), "{over:?}");
-        assert!(count(vec![verdict("ann", false, "ModelApproval a: no")], 5).objected());
+        assert!(count(("ann", false, "ModelApproval a: no"), 5).objected());
     }
 }

@@ -35,6 +35,30 @@ pub(crate) fn until(reason: &str) -> Option<Timestamp> {
     head.split_once(UNTIL)?.1.parse().ok()
 }
 
+/// A version of which nothing matters but what people said of it, each as who, yes or no, and why.
+#[cfg(test)]
+pub(crate) fn judged(verdicts: &[(&str, bool, &str)]) -> fairway_registry::Version {
+    let verdict = |(actor, approved, reason): &(&str, bool, &str)| fairway_registry::Verdict {
+        actor: (*actor).to_owned(),
+        approved: *approved,
+        time: Timestamp::UNIX_EPOCH,
+        reason: (*reason).to_owned(),
+    };
+    fairway_registry::Version {
+        number: 3,
+        digest: fairway_registry::Digest::of(b"x"),
+        run: "r".to_owned(),
+        registered: Timestamp::UNIX_EPOCH,
+        bytes: 1,
+        files: 1,
+        metrics: Default::default(),
+        labels: Default::default(),
+        verdicts: verdicts.iter().map(verdict).collect(),
+        hold: None,
+        reigned: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

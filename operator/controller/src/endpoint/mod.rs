@@ -264,17 +264,12 @@ impl EndpointLoop {
     /// Tells the model how its endpoint stands.
     fn tell(&self, context: &Arc<Context>, subject: &Subject, decided: &Decided) {
         let status = &decided.plan.status;
-        let waiting = decided.wanted.target.as_ref().is_some_and(|wanted| {
-            let digest = &wanted.digest;
-            let serves = status.stable.as_ref().is_some_and(|stable| stable.digest == *digest);
-            !serves && !status.barred.contains_key(digest) && !decided.wanted.unapproved.contains_key(digest)
-        });
         let view = EndpointView {
             model: subject.endpoint.spec.model.clone(),
             promotes: subject.endpoint.spec.promotes,
             stable: status.stable.clone(),
             active: status.rollout.is_some() || status.bake.is_some(),
-            candidate_waiting: waiting,
+            candidate_waiting: decided.wanted.waits(status),
             awaiting_approval: decided.wanted.awaiting.clone(),
             ended: status.history.iter().map(|ended| (ended.id.clone(), ended.result)).collect(),
         };

@@ -6,7 +6,7 @@ use fairway_core::Condition;
 use fairway_core::scaling::Scaler;
 use fairway_wire::Target;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 
 use super::autoscaler::{self, Autoscaler};
 use super::build::Builder;
@@ -26,9 +26,12 @@ pub(super) async fn scale(context: &Context, builder: &Builder<'_>, target: &Tar
     let scaled = context.keda.find().await?;
     let least = decided.plan.status.scalers.get(&target.digest).map_or(0, Scaler::replicas);
     match builder.autoscaler(target, least, scaled.is_some()) {
-        Autoscaler::None => remove(context, &key).await,
+        Autoscaler::None => {
+            remove_scaled(context, scaled.as_ref(), &key).await?;
+            remove_horizontal(context, &key).await
+        }
         Autoscaler::Horizontal(wanted) => {
-            remove_scaled(context, &key).await?;
+            remove_scaled(context, scaled.as_ref(), &key).await?;
             ensure::<HorizontalPodAutoscaler>(context, &context.autoscalers, &wanted).await
         }
         Autoscaler::Scaled(wanted) => {
@@ -41,16 +44,11 @@ pub(super) async fn scale(context: &Context, builder: &Builder<'_>, target: &Tar
     }
 }
 
-/// Takes the autoscalers of a version away.
-pub(super) async fn remove(context: &Context, key: &Key) -> Result<()> {
-    remove_scaled(context, key).await?;
-    remove_horizontal(context, key).await
-}
-
-/// A version that is gone.
+/// A version that is gone: its autoscaler goes too.
 pub(super) async fn forget(context: &Context, key: &Key) -> Result<()> {
     context.loads.forget(key);
-    remove(context, key).await
+    remove_scaled(context, context.keda.find().await?.as_ref(), key).await?;
+    remove_horizontal(context, key).await
 }
 
 async fn remove_horizontal(context: &Context, (namespace, name): &Key) -> Result<()> {
@@ -61,8 +59,8 @@ async fn remove_horizontal(context: &Context, (namespace, name): &Key) -> Result
     }
 }
 
-async fn remove_scaled(context: &Context, (namespace, name): &Key) -> Result<()> {
-    let Some(store) = context.keda.find().await? else { return Ok(()) };
+async fn remove_scaled(context: &Context, scaled: Option<&Store<ScaledObject>>, (namespace, name): &Key) -> Result<()> {
+    let Some(store) = scaled else { return Ok(()) };
     match store.get(&ObjectRef::<ScaledObject>::new(name).within(namespace)) {
         Some(scaled) => delete(context, scaled.as_ref()).await,
         None => Ok(()),

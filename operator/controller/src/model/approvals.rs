@@ -120,14 +120,10 @@ fn mirrored(version: &Version) -> BTreeMap<String, Said> {
 
 #[cfg(test)]
 mod tests {
-    use fairway_registry::{Digest, Verdict};
+    use fairway_registry::Digest;
     use serde_json::{Value, json};
 
     use super::*;
-
-    fn digest() -> Digest {
-        format!("sha256:{}", "ab".repeat(32)).parse().unwrap()
-    }
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -135,7 +131,8 @@ mod tests {
 
     fn word(name: &str, who: &str, yes: bool, until: Option<i64>) -> ModelApproval {
         let word = if yes { "Approve" } else { "Reject" };
-        let mut spec = json!({"model": "recs", "digest": digest(), "word": word, "approver": who, "reason": "why"});
+        let mut spec =
+            json!({"model": "recs", "digest": Digest::of(b"x"), "word": word, "approver": who, "reason": "why"});
         if let Some(until) = until {
             spec["expires"] = Value::String(at(until).to_string());
         }
@@ -143,31 +140,9 @@ mod tests {
         serde_json::from_value(object).unwrap()
     }
 
-    fn version(verdicts: &[(&str, bool, &str)]) -> Version {
-        let verdict = |(actor, approved, reason): &(&str, bool, &str)| Verdict {
-            actor: (*actor).to_owned(),
-            approved: *approved,
-            time: at(0),
-            reason: (*reason).to_owned(),
-        };
-        Version {
-            number: 3,
-            digest: digest(),
-            run: "r".to_owned(),
-            registered: at(0),
-            bytes: 1,
-            files: 1,
-            metrics: BTreeMap::new(),
-            labels: BTreeMap::new(),
-            verdicts: verdicts.iter().map(verdict).collect(),
-            hold: None,
-            reigned: None,
-        }
-    }
-
     /// What is written to the log, as (who, yes, why); nothing is taken back.
     fn written(words: &[ModelApproval], verdicts: &[(&str, bool, &str)], now: i64) -> Vec<(String, bool, String)> {
-        let news = news(words, &version(verdicts), at(now));
+        let news = news(words, &words::judged(verdicts), at(now));
         assert_eq!(news.taken_back, BTreeSet::new());
         news.said.into_iter().map(|(who, (yes, why))| (who, yes, why)).collect()
     }
@@ -191,7 +166,7 @@ mod tests {
 
     #[test]
     fn its_conditions_say_what_has_become_of_a_word() {
-        let state = State { versions: BTreeMap::from([(3, version(&[]))]), ..State::default() };
+        let state = State { versions: BTreeMap::from([(3, words::judged(&[]))]), ..State::default() };
         let holds = |word: &ModelApproval, state: &State, now| told(word, state, at(now)).map(|one| one.status);
         let ending = word("a", "ann", true, Some(10));
         assert_eq!(holds(&ending, &state, 5), [true, false]);
@@ -210,7 +185,7 @@ mod tests {
     #[test]
     fn a_word_whose_object_is_gone_is_taken_back() {
         for yes in [true, false] {
-            let news = news(&[], &version(&[("ann", yes, "ModelApproval a: why")]), at(5));
+            let news = news(&[], &words::judged(&[("ann", yes, "ModelApproval a: why")]), at(5));
             assert_eq!(news, News { said: BTreeMap::new(), taken_back: BTreeSet::from(["ann".to_owned()]) });
         }
         assert!(written(&[], &[("ann", false, "coverage fell")], 5).is_empty(), "that was said elsewhere");

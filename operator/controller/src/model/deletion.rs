@@ -5,13 +5,14 @@ use fairway_api::ModelEndpoint;
 use fairway_core::Reason;
 use kube::ResourceExt;
 
-use crate::apply::delete;
 use crate::board::Key;
 use crate::context::{Context, Guarded};
+use crate::deletion;
 use crate::names::MODEL;
 
 /// Deletes its Jobs, and says what is waited for: endpoints above all, which a person must delete.
-pub(super) async fn stop(context: &Context, (namespace, name): &Key) -> Result<Option<Reason>> {
+pub(super) async fn stop(context: &Context, key: &Key) -> Result<Option<Reason>> {
+    let (namespace, name) = key;
     // One that cannot be read may serve it as well.
     let serves = |it: &Guarded<ModelEndpoint>| it.0.as_ref().map_or(true, |endpoint| endpoint.spec.model == *name);
     let endpoints = context.endpoints.state_filter(|it| it.namespace().as_ref() == Some(namespace) && serves(it));
@@ -24,15 +25,6 @@ pub(super) async fn stop(context: &Context, (namespace, name): &Key) -> Result<O
         );
         return Ok(Some(Reason::new("StillServed", message)));
     }
-    let jobs = context
-        .jobs
-        .state_filter(|it| it.namespace().as_ref() == Some(namespace) && it.labels().get(MODEL) == Some(name));
-    for job in jobs.iter().filter(|it| it.metadata.deletion_timestamp.is_none()) {
-        delete(context, job.as_ref()).await?;
-    }
-    let pods = context
-        .pods
-        .state_filter(|it| it.namespace().as_ref() == Some(namespace) && it.labels().get(MODEL) == Some(name));
-    let is_over = jobs.is_empty() && pods.is_empty();
-    Ok((!is_over).then(|| Reason::new("Deleting", "its trainers are still ending; its data is deleted then")))
+    let pods = deletion::end(context, &context.jobs, MODEL, key).await?;
+    Ok(pods.map(|_| Reason::new("Deleting", "its trainers are still ending; its data is deleted then")))
 }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use fairway_api::workload::DeletionPolicy;
-use fairway_api::{FieldErrors, Model};
+use fairway_api::{FieldErrors, Model, ModelEndpoint};
 use fairway_core::model::{self, Champion, ModelEffect, ModelObserved, ModelStatus, RunEnd, RunMode};
 use fairway_core::policy::ModelPolicy;
 use fairway_core::{Plan, Reason};
@@ -32,7 +32,7 @@ use kube::runtime::reflector::ObjectRef;
 
 use crate::board::Key;
 use crate::buckets::Place;
-use crate::context::{Context, Loops};
+use crate::context::{Context, Guarded, Loops};
 use crate::deletion::MOST;
 use crate::kept::{Kept, Stored};
 use crate::look::Looked;
@@ -269,22 +269,26 @@ fn target(version: &Version) -> Target {
 
 /// Whether one of its endpoints has said nothing yet: an operator that was just started knows of no rollout before.
 fn is_unheard(context: &Context, model: &Key) -> bool {
-    context.endpoints.state().iter().filter_map(|it| it.0.as_ref().ok()).any(|endpoint| {
-        let key = (endpoint.namespace().unwrap_or_default(), endpoint.name_any());
+    endpoints_of(context, model).iter().filter_map(|it| it.0.as_ref().ok()).any(|endpoint| {
         let speaks = endpoint.metadata.deletion_timestamp.is_none() && !endpoint.spec.suspend;
-        key.0 == model.0 && endpoint.spec.model == model.1 && speaks && !context.board.has_told(&key)
+        speaks && !context.board.has_told(&(model.0.clone(), endpoint.name_any()))
+    })
+}
+
+/// The endpoints that serve a model, of those that can be read.
+fn endpoints_of(context: &Context, (namespace, model): &Key) -> Vec<Arc<Guarded<ModelEndpoint>>> {
+    context.endpoints.state_filter(|it| {
+        let serves = |endpoint: &ModelEndpoint| endpoint.spec.model == *model;
+        it.namespace().as_ref() == Some(namespace) && it.0.as_ref().is_ok_and(serves)
     })
 }
 
 /// Its endpoints must hear at once that the baseline is to be served, or not any more.
 fn wake_endpoints(context: &Context, model: &Key) {
     let mut wake = context.wake_endpoints.clone();
-    for endpoint in context.endpoints.state() {
-        let Ok(endpoint) = &endpoint.0 else { continue };
-        if endpoint.namespace().as_ref() == Some(&model.0) && endpoint.spec.model == model.1 {
-            // Full: the endpoint looks by itself soon.
-            let _ = wake.try_send(ObjectRef::new(&endpoint.name_any()).within(&model.0));
-        }
+    for endpoint in endpoints_of(context, model) {
+        // Full: the endpoint looks by itself soon.
+        let _ = wake.try_send(ObjectRef::new(&endpoint.name_any()).within(&model.0));
     }
 }
 

@@ -44,14 +44,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::words;
 
-    fn state(labels: Value) -> State {
-        let digest = format!("sha256:{}", "a".repeat(64));
-        let version = json!({
-            "number": 1, "digest": digest, "run": "r", "registered": "2026-01-01T00:00:00Z", "bytes": 1, "files": 1,
-            "metrics": {}, "labels": labels,
-        });
-        serde_json::from_value(json!({"versions": {"1": version}, "aliases": {}})).unwrap()
+    fn state(labels: BTreeMap<String, String>) -> State {
+        let version = Version { labels, ..words::judged(&[]) };
+        State { versions: BTreeMap::from([(1, version)]), ..State::default() }
     }
 
     #[test]
@@ -62,10 +59,11 @@ mod tests {
         let plan = json!({"model": "recs", "evidence": BTreeMap::from_iter(evidence(&run))});
         let labels = BTreeMap::from_iter(label(&plan));
 
-        let asked = state(json!(labels));
+        let asked = state(labels);
         assert_eq!(producer(&asked.versions[&1]), "ann");
-        assert_eq!(producers(&asked), [(format!("sha256-{}", "a".repeat(64)), "ann".to_owned())].into());
-        let own = state(json!({}));
+        let digest = asked.versions[&1].digest.to_string();
+        assert_eq!(producers(&asked), [(digest.replace("sha256:", "sha256-"), "ann".to_owned())].into());
+        let own = state(BTreeMap::new());
         assert_eq!((producer(&own.versions[&1]), producers(&own).len()), (ACTOR, 0));
     }
 }

@@ -86,13 +86,7 @@ fn refusal(trainer: &Trainer) -> Option<String> {
 }
 
 fn set_name(run: &str) -> String {
-    let name = build::job_name(run);
-    if name.len() <= NAME_MAX {
-        return name;
-    }
-    let mark = names::mark(&name);
-    let kept: String = name.chars().take(NAME_MAX - mark.len() - 1).collect();
-    format!("{}-{mark}", kept.trim_end_matches(['-', '.']))
+    names::shortened(&build::job_name(run), NAME_MAX)
 }
 
 /// The JobSet that does what a Job would, in so many pods. One pod is tried again by its Job; of several that train together
