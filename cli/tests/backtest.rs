@@ -52,7 +52,10 @@ fn window(minute: i64) -> Window {
     let mut arm = Arm { requests: 200, ..Arm::default() };
     arm.errors.insert(ErrorKind::Error, 2 + minute as u64 % 3);
     arm.reward.insert(1, serde_json::from_value(json!(cells)).unwrap());
-    window.arms.insert(ArmKey { digest: "sha256:s".to_owned(), track: Track::Stable, segment: String::new() }, arm);
+    window.arms.insert(
+        ArmKey { digest: "sha256:s".to_owned(), track: Track::Stable, segment: String::new(), arm: String::new() },
+        arm,
+    );
     window
 }
 
@@ -123,6 +126,7 @@ impl Desk {
             requests: Vec::new(),
             serve_baseline: false,
             lease: Duration::from_secs(30),
+            experiments: Vec::new(),
         };
         let mut status = EndpointStatus::default();
         for (seq, windows) in [(1, vec![]), (2, vec![window(0)]), (3, vec![window(1), window(2)])] {

@@ -1,4 +1,4 @@
-//! What an endpoint leaves behind: windows, decisions, plans and snapshots, as bytes.
+//! What an endpoint leaves behind: windows, decisions, plans, records of experiments and snapshots, as bytes.
 //! It does not merge windows, read decisions or compact anything.
 
 use crate::commit::{self, Settled};
@@ -82,6 +82,12 @@ impl EndpointLog {
         let path = below(&self.folder, "decisions", &format!("{hour}/{replica}-{sequence}.parquet"));
         self.keep(&path, bytes).await?;
         Ok(path.to_string())
+    }
+
+    /// Keeps the record of an experiment that has ended as `experiments/<key>.json`. Written once: a repeat changes nothing.
+    pub async fn put_experiment(&self, key: &str, bytes: Bytes) -> Result<Created> {
+        names::key("experiment", key)?;
+        self.keep(&below(&self.folder, "experiments", &format!("{key}.json")), bytes).await
     }
 
     /// Writes a snapshot, in place of one with the same name. Readers see the old or the new one.

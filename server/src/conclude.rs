@@ -41,7 +41,8 @@ impl Router {
             number: visit.number,
         };
         self.log(visit, &answer, id, micros);
-        visit.response(id.sign(&self.pseudonyms), answer)
+        let arm = visit.trial_arm().map_or_else(String::new, |arm| self.arms.name(arm.name).to_string());
+        visit.response(id.sign(&self.pseudonyms), arm, answer)
     }
 
     fn count(&self, visit: &Visit, answer: &Answer, micros: u64) {
@@ -70,6 +71,7 @@ impl Router {
                 fallback: (answer.reason != Reason::Ok).then_some(answer.reason),
                 latency_us: took,
                 features: answer.asked.as_ref().map(|asked| features(visit, asked)).unwrap_or_default(),
+                new_user: visit.new_user,
             },
         );
     }
@@ -141,6 +143,7 @@ impl Router {
             segment: visit.segment,
             digest: answer.digest,
             track: visit.assignment.track,
+            arm: visit.arm().arm,
             served_by: answer.served_by,
             reason: answer.reason,
             generation: visit.plan.route.generation,
@@ -163,6 +166,7 @@ fn features(visit: &Visit, asked: &Asked) -> Vec<FeatureHit> {
     let plan = &visit.plan;
     let served = match visit.assignment.track {
         Track::Canary => plan.canary.as_ref(),
+        Track::Experiment => visit.trial_arm().and_then(|arm| arm.served.as_ref()),
         _ => plan.stable.as_ref(),
     };
     let Some(served) = served else {

@@ -18,6 +18,7 @@ pub(crate) struct Logged {
     pub(crate) segment: u32,
     pub(crate) digest: u32,
     pub(crate) track: Track,
+    pub(crate) arm: u32,
     pub(crate) served_by: Rung,
     pub(crate) reason: Reason,
     pub(crate) generation: u64,
@@ -30,6 +31,7 @@ pub(crate) struct DecisionNames<'a> {
     pub(crate) items: &'a Interner,
     pub(crate) segments: &'a Interner,
     pub(crate) versions: &'a Interner,
+    pub(crate) arms: &'a Interner,
     pub(crate) pseudonyms: &'a Pseudonyms,
 }
 
@@ -95,6 +97,7 @@ impl Logged {
             segment: names.segments.name(self.segment).to_string(),
             digest: names.versions.name(self.digest).to_string(),
             track: self.track,
+            arm: names.arms.name(self.arm).to_string(),
             served_by: self.served_by,
             reason: self.reason,
             propensity: f64::from(self.id.propensity_ppm) / 1e6,

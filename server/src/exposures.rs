@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     const ANN: UserKey = UserKey([7; 16]);
-    const ARM: ArmId = ArmId { version: 1, track: Track::Stable, segment: UNKNOWN };
+    const ARM: ArmId = ArmId { version: 1, track: Track::Stable, segment: UNKNOWN, arm: UNKNOWN };
 
     fn shown(time_ms: i64, number: u32, items: &[u32]) -> Exposure {
         let (shown, consumed) = (items.into(), vec![]);

@@ -7,6 +7,7 @@ pub(crate) fn track(track: Track) -> &'static str {
         Track::Stable => "stable",
         Track::Canary => "canary",
         Track::Holdback => "holdback",
+        Track::Experiment => "experiment",
     }
 }
 
@@ -61,7 +62,7 @@ mod tests {
 
     #[test]
     fn words_are_those_of_the_json() {
-        for one in [Track::Stable, Track::Canary, Track::Holdback] {
+        for one in [Track::Stable, Track::Canary, Track::Holdback, Track::Experiment] {
             assert_eq!(track(one), json(one));
         }
         use Rung::{Assigned, Cached, Popularity, SegmentPopularity};

@@ -59,6 +59,7 @@ mod serve;
 mod served;
 mod snapshot;
 mod tensors;
+mod trials;
 mod users;
 mod windows;
 

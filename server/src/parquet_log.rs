@@ -2,7 +2,7 @@
 //!
 //! | column | type |
 //! |---|---|
-//! | `decision`, `user`, `segment`, `digest`, `track`, `served_by`, `reason` | string; `user` is a keyed HMAC in hex |
+//! | `decision`, `user`, `segment`, `digest`, `track`, `arm`, `served_by`, `reason` | string; `user` is a keyed HMAC in hex, `arm` is `experiment/arm` or empty |
 //! | `time` | timestamp, milliseconds, UTC |
 //! | `propensity` | double, 0 to 1 |
 //! | `generation`, `latency_us` | unsigned 64 bit |
@@ -36,6 +36,7 @@ pub fn decisions_schema() -> Schema {
         ("segment", DataType::Utf8),
         ("digest", DataType::Utf8),
         ("track", DataType::Utf8),
+        ("arm", DataType::Utf8),
         ("served_by", DataType::Utf8),
         ("reason", DataType::Utf8),
         ("propensity", DataType::Float64),
@@ -77,6 +78,7 @@ fn columns(decisions: &[Decision]) -> Vec<ArrayRef> {
         text(|one| &one.segment),
         text(|one| &one.digest),
         text(|one| labels::track(one.track)),
+        text(|one| &one.arm),
         text(|one| labels::rung(one.served_by)),
         text(|one| labels::reason(one.reason)),
         Arc::new(Float64Array::from_iter_values(propensities)),
@@ -124,6 +126,7 @@ mod tests {
             segment: String::new(),
             digest: "sha256:a".into(),
             track: Track::Canary,
+            arm: String::new(),
             served_by: Rung::Assigned,
             reason: Reason::Ok,
             propensity: 0.05,

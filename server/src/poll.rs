@@ -32,16 +32,17 @@ impl Router {
         }
     }
 
-    /// Sets the canary's weight to 0, and asks it nothing unseen any more, until a route with a higher generation
-    /// comes. Needs nobody else.
+    /// Sets the canary's weight to 0, asks it nothing unseen any more, and holds no experiment, until a route with a higher
+    /// generation comes. Needs nobody else.
     pub fn abort(&self) {
         self.replan(|plan| {
             let mut route = plan.route.clone();
             if let Some(canary) = &mut route.canary {
                 (canary.weight, canary.shadow) = (Weight::ZERO, false);
             }
+            route.experiments.clear();
             tracing::warn!(generation = route.generation, "the canary was aborted by a person");
-            Some(Plan { aborted: true, ..plan.with(route) })
+            Some(Plan { aborted: true, trials: Vec::new(), ..plan.with(route) })
         });
     }
 

@@ -10,7 +10,7 @@ use fairway_wire::{ErrorKind, Item, Reason, RecommendRequest, RecommendResponse,
 use jiff::Timestamp;
 
 use crate::Problem;
-use crate::assign::{Assignment, assign, eligible};
+use crate::assign::{Assignment, assign, eligible, in_lease, place};
 use crate::check;
 use crate::config::{CACHE_AGE_MS, MODELS_BUDGET};
 use crate::interner::UNKNOWN;
@@ -18,6 +18,7 @@ use crate::model_server::{ModelFailure, ScoreQuery};
 use crate::pseudonym::UserKey;
 use crate::router::{Plan, Router};
 use crate::served::{Ranked, Served};
+use crate::trials::{Trial, TrialArm};
 use crate::users::Consumed;
 use crate::windows::ArmId;
 
@@ -29,6 +30,8 @@ pub(crate) struct Visit {
     pub(crate) now_ms: i64,
     pub(crate) user: UserKey,
     pub(crate) assignment: Assignment,
+    /// The user's place in their experiment, if they are new to it.
+    pub(crate) new_user: Option<u16>,
     /// The answer's number, and whether the canary could ever be this user's.
     pub(crate) number: u32,
     pub(crate) eligible: bool,
@@ -93,6 +96,11 @@ impl Router {
         let segment_name = request.context.segment.as_deref().filter(|name| !name.is_empty());
         let personalize = request.context.personalize;
         let assignment = assign(&plan.route, &request.user, segment_name, personalize, now);
+        let trial = assignment.arm.and_then(|(index, _)| plan.trials.get(index));
+        let new_user = trial.and_then(|trial| {
+            let place = place(&trial.salt, &request.user);
+            trial.is_new(place).then_some(place)
+        });
         // Without consent the history is not even read.
         let history = if personalize { self.users.history(&user) } else { Vec::new() };
         let mut left_out: Vec<u32> = history.iter().map(|one| one.item).collect();
@@ -107,6 +115,7 @@ impl Router {
             now_ms: now.as_millisecond(),
             user,
             assignment,
+            new_user,
             number: self.numbers.fetch_add(1, Ordering::Relaxed),
             personalize,
             segment: segment_name.and_then(|name| self.segments.add(name)).unwrap_or(UNKNOWN),
@@ -123,6 +132,10 @@ impl Router {
             _ if !visit.personalize => return self.baseline(visit, Reason::OptOut),
             Track::Holdback => return self.baseline(visit, Reason::Holdback),
             Track::Canary => (&plan.canary, true),
+            Track::Experiment => match visit.trial_arm() {
+                Some(arm) if arm.version != UNKNOWN => (&arm.served, true),
+                _ => return self.baseline(visit, Reason::Holdback),
+            },
             Track::Stable if plan.route.serve_baseline => {
                 let compared = self.unshown(visit).await;
                 return Answer { compared, ..self.baseline(visit, Reason::ServingBaseline) };
@@ -177,7 +190,7 @@ impl Router {
 
     /// What the user gets when the assigned version has no answer.
     async fn fall_back(&self, visit: &Visit, reason: Reason, asked: Option<Asked>) -> Answer {
-        if visit.assignment.track == Track::Canary
+        if matches!(visit.assignment.track, Track::Canary | Track::Experiment)
             && !visit.plan.route.serve_baseline
             && let Some(stable) = &visit.plan.stable
         {
@@ -305,32 +318,43 @@ impl Visit {
         self.segment_name.as_deref()
     }
 
+    /// The user's experiment.
+    pub(crate) fn trial(&self) -> Option<&Trial> {
+        self.plan.trials.get(self.assignment.arm?.0)
+    }
+
+    /// The user's arm of it.
+    pub(crate) fn trial_arm(&self) -> Option<&TrialArm> {
+        self.trial()?.arms.get(self.assignment.arm?.1)
+    }
+
     /// The arm that this request counts for.
     pub(crate) fn arm(&self) -> ArmId {
-        let track = self.assignment.track;
+        let (track, arm) = (self.assignment.track, self.trial_arm());
         let version = match track {
             Track::Canary => self.plan.canary_version,
+            Track::Experiment => arm.map_or(UNKNOWN, |arm| arm.version),
             Track::Stable if self.personalize && !self.plan.route.serve_baseline => self.plan.stable_version,
             _ => UNKNOWN,
         };
-        ArmId { version, track, segment: self.segment }
+        ArmId { version, track, segment: self.segment, arm: arm.map_or(UNKNOWN, |arm| arm.name) }
     }
 
     /// The candidate that should answer this request unseen, if any.
     pub(crate) fn shadow(&self) -> Option<&Arc<Served>> {
         let wanted = self.plan.route.canary.as_ref().is_some_and(|canary| canary.shadow);
         // An expired lease ends the trial, unseen answers too; a weight of 0 does not.
-        let leased = self.plan.route.lease_until.is_none_or(|until| self.now <= until);
-        self.plan.canary.as_ref().filter(|_| wanted && leased && self.eligible)
+        self.plan.canary.as_ref().filter(|_| wanted && self.eligible && in_lease(&self.plan.route, self.now))
     }
 
-    pub(crate) fn response(&self, decision: String, answer: Answer) -> RecommendResponse {
+    pub(crate) fn response(&self, decision: String, arm: String, answer: Answer) -> RecommendResponse {
         let items = answer.items.into_iter();
         RecommendResponse {
             decision,
             items: items.map(|one| Item { item: one.name, score: one.score }).collect(),
             version: answer.version,
             track: self.assignment.track,
+            arm,
             served_by: answer.served_by,
             reason: answer.reason,
         }

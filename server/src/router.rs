@@ -23,6 +23,7 @@ use crate::model_server::ModelServer;
 use crate::popularity::Popularity;
 use crate::pseudonym::Pseudonyms;
 use crate::served::Served;
+use crate::trials::Trial;
 use crate::users::Users;
 use crate::windows::{WindowNames, Windows};
 
@@ -34,6 +35,8 @@ pub(crate) struct Plan {
     /// Their digests as numbers; [`UNKNOWN`] if the route has none.
     pub(crate) stable_version: u32,
     pub(crate) canary_version: u32,
+    /// The experiments of the route, in its order.
+    pub(crate) trials: Vec<Trial>,
     /// False until the first route came.
     pub(crate) told: bool,
     /// A person has set the canary to 0 under this route.
@@ -50,6 +53,7 @@ pub struct Router {
     pub(crate) items: Interner,
     pub(crate) segments: Interner,
     pub(crate) versions: Interner,
+    pub(crate) arms: Interner,
     pub(crate) users: Users,
     pub(crate) popularity: Popularity,
     pub(crate) exposures: Arc<Exposures>,
@@ -89,6 +93,7 @@ impl Router {
             items: Interner::new(config::ITEMS_MAX),
             segments: Interner::new(config::SEGMENTS_MAX),
             versions: Interner::new(0),
+            arms: Interner::new(0),
             users: Users::new(config.users_max, config.history_max),
             popularity: Popularity::new(config.popularity_window),
             exposures: Arc::new(Exposures::new(within, config.reward_cap, config.pending_max)),
@@ -179,6 +184,7 @@ impl Router {
             items: &self.items,
             segments: &self.segments,
             versions: &self.versions,
+            arms: &self.arms,
             pseudonyms: &self.pseudonyms,
         })
     }
@@ -275,11 +281,19 @@ impl Router {
         };
         let (stable, stable_version) = find(route.stable.as_ref());
         let (canary, canary_version) = find(route.canary.as_ref().map(|canary| &canary.target));
-        Plan { route, stable, canary, stable_version, canary_version, told: true, aborted: false }
+        let before = self.plan.load();
+        let trials =
+            route.experiments.iter().map(|slice| Trial::new(slice, &before.trials, &self.arms, find)).collect();
+        Plan { route, stable, canary, stable_version, canary_version, trials, told: true, aborted: false }
     }
 
     pub(crate) fn window_names(&self) -> WindowNames<'_> {
-        WindowNames { replica: &self.config.replica, versions: &self.versions, segments: &self.segments }
+        WindowNames {
+            replica: &self.config.replica,
+            versions: &self.versions,
+            segments: &self.segments,
+            arms: &self.arms,
+        }
     }
 }
 
@@ -291,6 +305,7 @@ impl Plan {
             canary: None,
             salt: String::new(),
             holdback: Weight::ZERO,
+            experiments: Vec::new(),
             serve_baseline: false,
             slow_over_ms: u32::MAX,
             deadline_ms: 0,
@@ -302,6 +317,7 @@ impl Plan {
             canary: None,
             stable_version: UNKNOWN,
             canary_version: UNKNOWN,
+            trials: Vec::new(),
             told: false,
             aborted: false,
         }
@@ -309,7 +325,7 @@ impl Plan {
 
     /// The same versions under a changed route.
     pub(crate) fn with(&self, route: Route) -> Self {
-        let (stable, canary) = (self.stable.clone(), self.canary.clone());
-        Self { route, stable, canary, ..*self }
+        let (stable, canary, trials) = (self.stable.clone(), self.canary.clone(), self.trials.clone());
+        Self { route, stable, canary, trials, ..*self }
     }
 }

@@ -22,6 +22,8 @@ struct Snapshot {
     items: Vec<String>,
     segments: Vec<String>,
     versions: Vec<String>,
+    #[serde(default)]
+    arms: Vec<String>,
     users: Vec<UserRow>,
     popularity: Vec<ScopeDays>,
     waiting: Vec<Waiting>,
@@ -39,9 +41,15 @@ struct Waiting {
     version: u32,
     track: Track,
     segment: u32,
+    #[serde(default = "unknown")]
+    arm: u32,
     shown: Vec<u32>,
     lists: Option<Box<Lists>>,
     consumed: Vec<(u32, bool)>,
+}
+
+fn unknown() -> u32 {
+    UNKNOWN
 }
 
 #[derive(Deserialize)]
@@ -60,8 +68,8 @@ impl Router {
         let popularity = self.popularity.all();
         let waiting = self.exposures.all().into_iter().map(Waiting::from).collect();
         let (items, segments) = (names(&self.items), names(&self.segments));
-        let versions = names(&self.versions);
-        let snapshot = Snapshot { format: FORMAT, items, segments, versions, users, popularity, waiting };
+        let (versions, arms) = (names(&self.versions), names(&self.arms));
+        let snapshot = Snapshot { format: FORMAT, items, segments, versions, arms, users, popularity, waiting };
         // Lists of numbers and strings always serialize.
         serde_json::to_vec(&snapshot).unwrap_or_default()
     }
@@ -80,6 +88,7 @@ impl Router {
         let items = Numbers::of(&snapshot.items, &self.items);
         let segments = Numbers::of(&snapshot.segments, &self.segments);
         let versions = Numbers::of(&snapshot.versions, &self.versions);
+        let arms = Numbers::of(&snapshot.arms, &self.arms);
         for (user, segment, history) in snapshot.users {
             let Some(key) = UserKey::from_hex(&user) else {
                 continue;
@@ -105,7 +114,7 @@ impl Router {
         self.popularity.renew(now_ms, &self.items);
         for waiting in snapshot.waiting {
             if let Some(key) = UserKey::from_hex(&waiting.user) {
-                self.exposures.add(&key, waiting.renumber(&items, &segments, &versions));
+                self.exposures.add(&key, waiting.renumber(&items, &segments, &versions, &arms));
             }
         }
         Ok(())
@@ -148,6 +157,7 @@ impl From<(UserKey, Exposure)> for Waiting {
             version: one.arm.version,
             track: one.arm.track,
             segment: one.arm.segment,
+            arm: one.arm.arm,
             shown: one.shown.into_vec(),
             lists: one.lists,
             consumed: one.consumed,
@@ -156,7 +166,7 @@ impl From<(UserKey, Exposure)> for Waiting {
 }
 
 impl Waiting {
-    fn renumber(self, items: &Numbers, segments: &Numbers, versions: &Numbers) -> Exposure {
+    fn renumber(self, items: &Numbers, segments: &Numbers, versions: &Numbers, arms: &Numbers) -> Exposure {
         let lists = self.lists.map(|lists| {
             let of = |(version, list): (u32, Vec<u32>)| (versions.or_unknown(version), items.list(&list));
             Box::new(Lists {
@@ -173,6 +183,7 @@ impl Waiting {
                 version: versions.or_unknown(self.version),
                 track: self.track,
                 segment: segments.or_unknown(self.segment),
+                arm: arms.or_unknown(self.arm),
             },
             shown: items.list(&self.shown).into(),
             lists,

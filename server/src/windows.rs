@@ -14,12 +14,14 @@ use fairway_wire::{Arm, ArmKey, ErrorKind, Pair, PairKey, Reason, Rival, Track, 
 use crate::config::{RouterConfig, WINDOWS_MAX, millis, timestamp};
 use crate::interner::{Interner, UNKNOWN};
 
-/// An arm in numbers: version ([`UNKNOWN`] for the baseline), group, segment ([`UNKNOWN`] for none).
+/// An arm in numbers: version ([`UNKNOWN`] for the baseline), group, segment ([`UNKNOWN`] for none), arm of an experiment
+/// ([`UNKNOWN`] for none).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ArmId {
     pub(crate) version: u32,
     pub(crate) track: Track,
     pub(crate) segment: u32,
+    pub(crate) arm: u32,
 }
 
 /// A pair in numbers; `against` is a version, or [`UNKNOWN`] for popularity.
@@ -47,6 +49,8 @@ pub(crate) struct Observation {
     pub(crate) fallback: Option<Reason>,
     pub(crate) latency_us: Option<u64>,
     pub(crate) features: Vec<FeatureHit>,
+    /// The user's place in the experiment, if they are new to it.
+    pub(crate) new_user: Option<u16>,
 }
 
 /// What a matured exposure adds: the reward of its arm, and of the lists compared in pairs.
@@ -119,6 +123,7 @@ impl Windows {
         if let Some(micros) = what.latency_us {
             arm.latency.record(micros);
         }
+        arm.new_users.extend(what.new_user);
         for hit in what.features {
             match arm.features.get_mut(hit.name) {
                 Some(histogram) => histogram.add(hit.bin),
@@ -295,6 +300,7 @@ pub(crate) struct WindowNames<'a> {
     pub(crate) replica: &'a str,
     pub(crate) versions: &'a Interner,
     pub(crate) segments: &'a Interner,
+    pub(crate) arms: &'a Interner,
 }
 
 impl WindowNames<'_> {
@@ -304,7 +310,8 @@ impl WindowNames<'_> {
 
     fn arm(&self, id: ArmId) -> ArmKey {
         let segment = self.segments.name(id.segment).to_string();
-        ArmKey { digest: self.version(id.version), track: id.track, segment }
+        let arm = self.arms.name(id.arm).to_string();
+        ArmKey { digest: self.version(id.version), track: id.track, segment, arm }
     }
 
     fn pair(&self, id: PairId) -> PairKey {

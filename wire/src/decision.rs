@@ -20,6 +20,9 @@ pub struct Decision {
     pub digest: String,
     /// The assigned group.
     pub track: Track,
+    /// `experiment/arm` of users in an experiment; else empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub arm: String,
     /// The rung that answered.
     pub served_by: Rung,
     /// Why.

@@ -4,6 +4,7 @@
 
 mod decision;
 mod event;
+mod experiment;
 mod orders;
 mod profile;
 mod recommend;
@@ -12,6 +13,7 @@ mod window;
 
 pub use decision::Decision;
 pub use event::{Event, EventKind};
+pub use experiment::{Portion, Slice, Span, Treatment, arm_name};
 pub use orders::{ORDERS_KEY, Orders, Poll, Polled, RouterSettings, ServedAt};
 pub use profile::{FeatureProfile, Profile};
 pub use recommend::{Context, Item, Reason, RecommendRequest, RecommendResponse, Rung, Track};

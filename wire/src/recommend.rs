@@ -73,6 +73,8 @@ pub enum Track {
     Canary,
     /// Kept on the baseline, so that the whole system's effect stays measurable.
     Holdback,
+    /// An arm of an experiment.
+    Experiment,
 }
 
 /// The rung of the fallback chain that answered.
@@ -105,7 +107,7 @@ pub enum Reason {
     ModelInvalid,
     /// No version is loaded.
     NoModel,
-    /// The user belongs to the holdback.
+    /// The user belongs to the holdback, or to an arm of an experiment that gets the baseline.
     Holdback,
     /// The caller asked for no personalization.
     OptOut,
@@ -128,6 +130,9 @@ pub struct RecommendResponse {
     pub version: u64,
     /// The group that the user was assigned to.
     pub track: Track,
+    /// `experiment/arm` if that is an arm of an experiment; else empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub arm: String,
     /// The rung that answered.
     pub served_by: Rung,
     /// Why that rung.

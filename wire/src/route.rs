@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::Slice;
+
 /// A share of users in parts per million; never above 1,000,000.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
@@ -107,19 +109,25 @@ pub struct Route {
     pub salt: String,
     /// Share of users on the baseline for ever.
     pub holdback: Weight,
+    /// Experiments, after the holdback and before the canary. A user takes part in the first whose arm is theirs, and in no
+    /// other, so that nobody is shown one version for the sake of two.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub experiments: Vec<Slice>,
     /// Serve the baseline to everybody: stable was found worse than popularity.
     pub serve_baseline: bool,
     /// An answer slower than this counts as slow, in milliseconds.
     pub slow_over_ms: u32,
     /// A model that has not answered after this is given up, in milliseconds.
     pub deadline_ms: u32,
-    /// A router that has heard nothing by then sets the canary to 0 by itself (invariant I3).
+    /// A router that has heard nothing by then sets the canary to 0 by itself, and holds no experiment (invariant I3).
     pub lease_until: Option<Timestamp>,
 }
 
 impl Route {
     /// The versions that it may send users to.
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
-        self.stable.iter().chain(self.canary.iter().map(|canary| &canary.target))
+        let portions = self.experiments.iter().flat_map(|slice| &slice.arms);
+        let arms = portions.filter_map(|portion| portion.treatment.target());
+        self.stable.iter().chain(self.canary.iter().map(|canary| &canary.target)).chain(arms)
     }
 }

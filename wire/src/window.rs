@@ -30,6 +30,9 @@ pub struct ArmKey {
     pub track: Track,
     /// The user's segment; empty if unknown.
     pub segment: String,
+    /// `experiment/arm` of users in an experiment; else empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub arm: String,
 }
 
 /// Requests assigned to one version, group and segment, and what came of them.
@@ -63,6 +66,10 @@ pub struct Arm {
     /// Features of the requests on the bins of the assigned version's profile, by feature name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub features: BTreeMap<String, Histogram>,
+    /// Users that this router saw in the experiment for the first time, by their place among 65,536 (a hash of their own):
+    /// a place that was seen before, by any router, counts for nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub new_users: Vec<u16>,
 }
 
 impl Arm {
@@ -92,6 +99,11 @@ impl Arm {
                 Some(mine) => drop(mine.merge(histogram)),
                 None => drop(self.features.insert(name.clone(), histogram.clone())),
             }
+        }
+        if !other.new_users.is_empty() {
+            self.new_users.extend(&other.new_users);
+            self.new_users.sort_unstable();
+            self.new_users.dedup();
         }
     }
 }

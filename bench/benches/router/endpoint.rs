@@ -105,6 +105,7 @@ fn route(stable: Target) -> Route {
         canary: None,
         salt: "bench".to_owned(),
         holdback: Weight::ZERO,
+        experiments: Vec::new(),
         serve_baseline: false,
         slow_over_ms: 50,
         deadline_ms: 100,

@@ -188,6 +188,7 @@ impl<'a> World<'a> {
             requests: &[],
             serve_baseline: false,
             lease: LEASE,
+            experiments: &[],
         };
         let plan = decide(self.policy, &observed, self.now);
         for effect in plan.effects {
@@ -196,7 +197,7 @@ impl<'a> World<'a> {
                 EndpointEffect::Unload { digest } => drop(self.ready.remove(&digest)),
                 EndpointEffect::SetRoute { route } => self.route = Some(route),
                 EndpointEffect::MoveChampion { to, .. } => self.champion = Some(to.version),
-                EndpointEffect::Scale { .. } => {}
+                EndpointEffect::Scale { .. } | EndpointEffect::Archive { .. } => {}
             }
         }
         self.status = plan.status;
@@ -230,7 +231,7 @@ impl<'a> World<'a> {
                 cells.record(user.cell, f64::from(u8::from(outcome.reward)));
                 failed.record(user.cell, f64::from(u8::from(outcome.error)));
             }
-            let key = ArmKey { digest: target.digest.clone(), track, segment: String::new() };
+            let key = ArmKey { digest: target.digest.clone(), track, segment: String::new(), arm: String::new() };
             let arm = window.arms.entry(key.clone()).or_default();
             arm.requests = n[on_canary];
             arm.errors.insert(ErrorKind::Error, bad[on_canary]);

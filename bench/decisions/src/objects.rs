@@ -109,6 +109,7 @@ impl Endpoint {
             requests: Vec::new(),
             serve_baseline: false,
             lease: LEASE,
+            experiments: Vec::new(),
         };
         let mut endpoint = Self { status: EndpointStatus::default(), inputs, now: Timestamp::UNIX_EPOCH, seq: 0 };
         (0..10).for_each(|_| endpoint.minute(policy));
@@ -134,7 +135,7 @@ impl Endpoint {
                 EndpointEffect::Unload { digest } => drop(self.inputs.ready.remove(&digest)),
                 EndpointEffect::SetRoute { route } => self.inputs.acked = route.generation,
                 EndpointEffect::MoveChampion { to, .. } => self.inputs.champion = Some(to.version),
-                EndpointEffect::Scale { .. } => {}
+                EndpointEffect::Scale { .. } | EndpointEffect::Archive { .. } => {}
             }
         }
         self.status = plan.status;
@@ -155,7 +156,7 @@ impl Endpoint {
             let Some(target) = target else { continue };
             let requests = (REQUESTS as f64 * share / SEGMENTS as f64) as u64;
             for nth in 0..SEGMENTS {
-                let key = ArmKey { digest: target.digest.clone(), track, segment: segment(nth) };
+                let key = ArmKey { digest: target.digest.clone(), track, segment: segment(nth), arm: String::new() };
                 window.arms.insert(key, arm(requests, route.generation));
             }
         }

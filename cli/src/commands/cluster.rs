@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use fairway_api::model::DriftStatus;
 use fairway_api::run::RunReason;
-use fairway_api::{Condition, RolloutVerb, TrainingRun};
+use fairway_api::{Condition, ModelExperiment, RolloutVerb, TrainingRun};
 use fairway_controller::People;
 use fairway_core::Reason;
 use fairway_core::plan::spell;
@@ -65,7 +65,26 @@ impl Cluster {
             "route": {"canary": canary},
             "rollout": status.rollout,
             "conditions": conditions,
+            "experiments": self.experiments().await?,
         }))
+    }
+
+    /// How the endpoint's experiments stand, in the same shape.
+    async fn experiments(&self) -> Result<Vec<Value>> {
+        let all = self.people.experiments().await?.into_iter().filter(|it| it.spec.endpoint == self.endpoint);
+        let told = |it: ModelExperiment| -> Result<Value> {
+            let status = it.status.unwrap_or_default();
+            let facts: Vec<Value> = status
+                .conditions
+                .iter()
+                .map(|one| json!({"type": one.type_, "status": one.status == "True", "reason": {"code": one.reason, "message": one.message}}))
+                .collect();
+            let mut value = serde_json::to_value(&status)?;
+            value["name"] = json!(it.metadata.name);
+            value["facts"] = json!(facts);
+            Ok(value)
+        };
+        all.map(told).collect()
     }
 
     /// How far the endpoint's model has drifted; none before a window was judged.

@@ -62,7 +62,36 @@ pub(super) fn draw(report: &Value) -> String {
         ]
     });
     text.push_str(&table(&["of", "condition", "holds", "reason", "message"], rows));
+    let rows: Vec<Vec<String>> = list(&report["experiments"]).flat_map(arms).collect();
+    if !rows.is_empty() {
+        text.push_str("\n\n");
+        text.push_str(&table(&["experiment", "stands", "arm", "users", "requests", "verdict"], rows));
+    }
     text
+}
+
+/// A row an arm, or one that says why nobody is in any.
+fn arms(experiment: &Value) -> Vec<Vec<String>> {
+    let (name, fact) = (word(&experiment["name"]), &experiment["facts"][0]["reason"]);
+    let stands = match experiment["result"].as_str() {
+        Some(result) => result.to_owned(),
+        None => word(&fact["code"]),
+    };
+    let arms: Vec<Vec<String>> = list(&experiment["arms"])
+        .map(|arm| {
+            let count = |field: &str| arm[field].as_i64().unwrap_or_default().to_string();
+            let verdict = arm["verdict"].as_str().unwrap_or("control").to_owned();
+            vec![name.clone(), stands.clone(), word(&arm["name"]), count("users"), count("requests"), verdict]
+        })
+        .collect();
+    if !arms.is_empty() {
+        return arms;
+    }
+    vec![vec![name, stands, String::new(), String::new(), String::new(), word(&fact["message"])]]
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
 }
 
 fn tracks(report: &Value) -> Vec<Vec<String>> {

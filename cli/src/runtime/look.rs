@@ -1,14 +1,16 @@
 //! One look: observe, decide, store the plan, carry it out. Called again and again by `up`, and between visits by
 //! `replay`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use fairway_controller::{DecidedBy, Kept, Wanted};
+use fairway_api::ModelExperimentStatus;
+use fairway_controller::{DecidedBy, Kept, Wanted, experiment_conditions, experiment_status};
 use fairway_core::endpoint::{self, EndpointEffect, EndpointInputs, EndpointStatus, RolloutRequest, RolloutResult};
+use fairway_core::experiment::ExperimentStatus;
 use fairway_core::model::{self, Champion, ModelEffect, ModelObserved, ModelRequest, ModelStatus};
 use fairway_core::{Condition, Plan, Reason};
 use fairway_registry::{EndpointLog, ModelLog, Registry, State};
@@ -58,6 +60,10 @@ pub struct Runtime {
     pub(super) model: Kept<ModelEffect, ModelStatus>,
     pub(super) endpoint: Kept<EndpointEffect, EndpointStatus>,
     pub(super) commands: mpsc::Receiver<Command>,
+    /// Experiments whose record is in the bucket.
+    pub(super) archived: BTreeSet<String>,
+    /// Experiments that cannot be decided, and why.
+    pub(super) refused: BTreeMap<String, Reason>,
     /// Windows that are not yet in the bucket.
     pub(super) unkept: VecDeque<Window>,
     pub(super) upkeep: Upkeep,
@@ -111,8 +117,21 @@ impl Runtime {
         let registered = self.model_log.head().await.context("reading the registry")?.map(|entry| entry.state);
         self.versions.collect(&self.router).await;
         let (version, admission) = (&self.spec.version, &self.spec.model_policy.admission);
-        let wanted = fairway_controller::wanted(version, admission, &self.endpoint.status, registered.as_ref(), now);
-        let inputs = self.endpoint_inputs(&wanted, registered.as_ref(), asked.rollout);
+        let (status, registered) = (&self.endpoint.status, registered.as_ref());
+        let manifests = self.spec.experiments.iter().map(|(name, spec)| (name.as_str(), spec));
+        let experiments = fairway_controller::experiments(manifests, status, registered, &self.archived);
+        self.refused = experiments.refused;
+        let wanted = fairway_controller::wanted(version, admission, status, registered, now).with_arms(
+            &experiments.asked,
+            admission,
+            status,
+            registered,
+            now,
+        );
+        let inputs = EndpointInputs {
+            experiments: experiments.asked,
+            ..self.endpoint_inputs(&wanted, registered, asked.rollout)
+        };
         let policy = &self.spec.endpoint_policy;
         let endpoint = endpoint::decide(policy, &inputs.with(&self.endpoint.status, &self.endpoint.unread), now);
         self.keep_endpoint(now, inputs, &endpoint).await?;
@@ -203,6 +222,7 @@ impl Runtime {
             requests,
             serve_baseline: self.model.status.serve_baseline,
             lease: self.lease(),
+            experiments: Vec::new(),
         }
     }
 
@@ -318,6 +338,13 @@ impl Runtime {
         &self.meter
     }
 
+    /// How each experiment stands.
+    fn experiments(&self) -> Vec<Experiment> {
+        let status = &self.endpoint.status.experiments;
+        let of = |name: &String| Experiment::of(name, status.known.get(name), self.refused.get(name), self.clock.now());
+        self.spec.experiments.keys().map(of).collect()
+    }
+
     /// What a person would want to see now.
     pub fn report(&self) -> BTreeMap<&'static str, serde_json::Value> {
         let value = |x: serde_json::Result<serde_json::Value>| x.unwrap_or_default();
@@ -334,6 +361,7 @@ impl Runtime {
             ("run", value(serde_json::to_value(&self.model.status.run))),
             ("progress", value(serde_json::to_value(self.meter.step()))),
             ("conditions", value(serde_json::to_value(facts(&self.endpoint.conditions, &self.model.conditions)))),
+            ("experiments", value(serde_json::to_value(self.experiments()))),
         ])
     }
 }
@@ -344,6 +372,22 @@ pub(super) struct Fact<'a> {
     of: &'static str,
     #[serde(flatten)]
     condition: &'a Condition,
+}
+
+/// An experiment as people see it.
+#[derive(Serialize)]
+pub(super) struct Experiment {
+    name: String,
+    #[serde(flatten)]
+    status: ModelExperimentStatus,
+    facts: Vec<Condition>,
+}
+
+impl Experiment {
+    pub(super) fn of(name: &str, known: Option<&ExperimentStatus>, refused: Option<&Reason>, now: Timestamp) -> Self {
+        let status = known.map_or_else(ModelExperimentStatus::default, |known| experiment_status(known, None));
+        Self { name: name.to_owned(), status, facts: experiment_conditions(known, refused, now) }
+    }
 }
 
 pub(super) fn facts<'a>(endpoint: &'a [Condition], model: &'a [Condition]) -> Vec<Fact<'a>> {
@@ -360,6 +404,7 @@ fn endpoint_effect_matters(effect: &EndpointEffect) -> bool {
         EndpointEffect::SetRoute { .. }
         | EndpointEffect::Scale { .. }
         | EndpointEffect::Unload { .. }
-        | EndpointEffect::MoveChampion { .. } => true,
+        | EndpointEffect::MoveChampion { .. }
+        | EndpointEffect::Archive { .. } => true,
     }
 }

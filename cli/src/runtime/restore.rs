@@ -1,6 +1,6 @@
 //! Starting, for the first time or after a crash: what the bucket says is taken up where it was left.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,10 +11,11 @@ use fairway_core::endpoint::{EndpointEffect, EndpointStatus};
 use fairway_core::model::{ModelEffect, ModelStatus};
 use fairway_registry::{EndpointLog, ModelLog, Registry};
 use fairway_server::{Pseudonyms, Router, RouterConfig};
+use fairway_wire::Route;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::look::{Upkeep, facts};
+use super::look::{Experiment, Upkeep, facts};
 use super::versions::Versions;
 use super::{Clock, Command, Journal, Meter, Runtime, Spec, Stored};
 
@@ -69,6 +70,8 @@ impl Runtime {
             router,
             clock,
             commands,
+            archived: BTreeSet::new(),
+            refused: BTreeMap::new(),
         };
         let model_effects = model.map(|(_, stored)| stored.plan.effects).unwrap_or_default();
         runtime.take_up(&model_effects).await?;
@@ -103,7 +106,8 @@ impl Runtime {
         let status = self.endpoint.status.clone();
         let candidate = status.rollout.as_ref().map(|rollout| rollout.candidate.clone());
         let previous = status.bake.as_ref().map(|bake| bake.previous.clone());
-        for target in [status.stable.clone(), candidate, previous].into_iter().flatten() {
+        let routed = status.route.iter().flat_map(Route::targets).cloned();
+        for target in [status.stable.clone(), candidate, previous].into_iter().flatten().chain(routed) {
             self.versions.load(&self.model_log, &target);
         }
         self.versions.wait(&self.router).await;
@@ -186,6 +190,9 @@ pub async fn stored_report(model: &ModelLog, endpoint: &EndpointLog) -> Result<s
     let of_endpoint = endpoint.as_ref().map(|stored| stored.plan.conditions.clone()).unwrap_or_default();
     let of_model = model.as_ref().map(|stored| stored.plan.conditions.clone()).unwrap_or_default();
     let status = endpoint.map(|stored| stored.plan.status).unwrap_or_default();
+    let known = status.experiments.known.iter();
+    let experiments: Vec<Experiment> =
+        known.map(|(name, known)| Experiment::of(name, Some(known), None, time.unwrap_or_default())).collect();
     Ok(serde_json::json!({
         "time": time,
         "route": status.route,
@@ -193,5 +200,6 @@ pub async fn stored_report(model: &ModelLog, endpoint: &EndpointLog) -> Result<s
         "history": status.history,
         "run": model.map(|stored| stored.plan.status.run),
         "conditions": facts(&of_endpoint, &of_model),
+        "experiments": experiments,
     }))
 }

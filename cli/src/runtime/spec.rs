@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use fairway_api::values::VersionRef;
-use fairway_api::{FieldErrors, Manifests, Model, ModelEndpoint, model as manifest};
+use fairway_api::{FieldErrors, Manifests, Model, ModelEndpoint, ModelExperimentSpec, model as manifest};
 use fairway_core::policy::{EndpointPolicy, ModelPolicy};
 use fairway_model::FeatureDefinitions;
 use fairway_registry::Retention;
@@ -38,6 +38,8 @@ pub struct Spec {
     pub endpoint_policy: EndpointPolicy,
     /// The version that the endpoint follows.
     pub version: VersionRef,
+    /// Experiments on the endpoint, by name.
+    pub experiments: BTreeMap<String, ModelExperimentSpec>,
     /// What counts as reward.
     pub reward_event: EventKind,
     /// How long feedback may take.
@@ -89,7 +91,10 @@ impl Spec {
             )));
         }
         let model = &manifests.models[&key.sibling(&endpoint.value.spec.model)];
-        Self::new(&key.namespace, &model.value, &endpoint.value, base, default_registry)
+        let spec = Self::new(&key.namespace, &model.value, &endpoint.value, base, default_registry)?;
+        // Every experiment names an endpoint of its namespace, and there is one.
+        let experiments = manifests.experiments.iter().map(|(key, at)| (key.name.clone(), at.value.spec.clone()));
+        Ok(Self { experiments: experiments.collect(), ..spec })
     }
 
     fn new(
@@ -115,6 +120,7 @@ impl Spec {
             model_policy: spec.policy().map_err(FieldErrors)?,
             endpoint_policy: serving.policy(reward_within).map_err(FieldErrors)?,
             version: serving.version.clone(),
+            experiments: BTreeMap::new(),
             reward_event: spec.reward.event.into(),
             reward_within,
             reward_cap: spec.reward.cap.get(),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use fairway_api::{Model, ModelApproval, ModelEndpoint, TrainingRun};
+use fairway_api::{Model, ModelApproval, ModelEndpoint, ModelExperiment, TrainingRun};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
@@ -36,6 +36,7 @@ pub(crate) struct Context {
     pub(crate) endpoints: Store<Guarded<ModelEndpoint>>,
     pub(crate) runs: Store<Guarded<TrainingRun>>,
     pub(crate) approvals: Store<Guarded<ModelApproval>>,
+    pub(crate) experiments: Store<Guarded<ModelExperiment>>,
     pub(crate) deployments: Store<Deployment>,
     pub(crate) services: Store<Service>,
     pub(crate) config_maps: Store<ConfigMap>,

@@ -10,6 +10,7 @@
 //! | what the cluster says | `watch`, `context` |
 //! | when an object is looked at, and by whom | `operator`, `look` |
 //! | what an endpoint is, and what follows | `endpoint/{observe, build, apply, report}` |
+//! | what an endpoint's experiments ask for, and how they stand | `experiments`, `endpoint/trials` |
 //! | what a model is, and what follows | `model/{observe, build, apply, report}` |
 //! | what becomes of the bucket's data when an object is deleted | `deletion` |
 //! | what routers saw | `routers` |
@@ -30,6 +31,7 @@ mod clock;
 mod context;
 mod deletion;
 mod endpoint;
+mod experiments;
 mod health;
 mod kept;
 mod lease;
@@ -52,6 +54,7 @@ mod watch;
 mod webhook;
 mod words;
 
+pub use experiments::{Experiments, experiment_conditions, experiment_key, experiment_status, experiments};
 pub use kept::{DecidedBy, Kept, Stored, window_key};
 pub use kube::Client;
 pub use model::{RunCause, TrainResult};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use fairway_api::{Model, ModelApproval, ModelEndpoint, TrainingRun};
+use fairway_api::{Model, ModelApproval, ModelEndpoint, ModelExperiment, TrainingRun};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -197,6 +197,7 @@ fn observe(
     let endpoints = watches.own(to_endpoints, |it: &Guarded<ModelEndpoint>| vec![ObjectRef::from_obj(it)]);
     let runs = watches.own(to_models, |it: &Guarded<TrainingRun>| of_model(it, |run| &run.spec.model));
     let approvals = watches.own(to_models, |it: &Guarded<ModelApproval>| of_model(it, |word| &word.spec.model));
+    let experiments = watches.own(to_endpoints, |it: &Guarded<ModelExperiment>| of_endpoint(it));
     let deployments = watches.made::<Deployment, _>(to_endpoints, ENDPOINT, |_| {});
     let services = watches.made::<Service, _>(to_endpoints, ENDPOINT, |_| {});
     let config_maps = watches.made::<ConfigMap, _>(to_endpoints, ENDPOINT, |_| {});
@@ -215,6 +216,7 @@ fn observe(
         endpoints,
         runs,
         approvals,
+        experiments,
         deployments,
         services,
         config_maps,
@@ -317,6 +319,12 @@ where
     it.0.iter().map(|object| ObjectRef::new(model(object)).within(&namespace)).collect()
 }
 
+/// The endpoint that an experiment names.
+fn of_endpoint(it: &Guarded<ModelExperiment>) -> Vec<ObjectRef<Guarded<ModelEndpoint>>> {
+    let namespace = it.namespace().unwrap_or_default();
+    it.0.iter().map(|experiment| ObjectRef::new(&experiment.spec.endpoint).within(&namespace)).collect()
+}
+
 /// Nothing is decided by half a picture.
 async fn synced(context: &Context) -> Result<()> {
     let all = async {
@@ -325,6 +333,7 @@ async fn synced(context: &Context) -> Result<()> {
             context.endpoints.wait_until_ready(),
             context.runs.wait_until_ready(),
             context.approvals.wait_until_ready(),
+            context.experiments.wait_until_ready(),
             context.deployments.wait_until_ready(),
             context.services.wait_until_ready(),
             context.config_maps.wait_until_ready(),

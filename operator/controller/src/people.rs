@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use fairway_api::run::RunReason;
 use fairway_api::{
-    Model, ModelApproval, ModelEndpoint, REQUEST_ANNOTATION, REQUESTED_BY_ANNOTATION, RolloutCommand, RolloutVerb,
-    TrainingRun,
+    Model, ModelApproval, ModelEndpoint, ModelExperiment, REQUEST_ANNOTATION, REQUESTED_BY_ANNOTATION, RolloutCommand,
+    RolloutVerb, TrainingRun,
 };
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
@@ -21,6 +21,8 @@ use crate::call::{call, has_code};
 /// A request is answered within this, or the operator is not there.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Most experiments that are shown.
+const EXPERIMENTS_MAX: u32 = 100;
 /// A Lease that was renewed longer ago than this is nobody's.
 const LEASE_OLD: i64 = 60;
 
@@ -81,6 +83,17 @@ impl People {
     pub async fn model(&self, name: &str) -> Result<Model> {
         let api: Api<Model> = Api::namespaced(self.client.clone(), &self.namespace);
         call(|| format!("reading Model {}/{name}", self.namespace), api.get(name)).await
+    }
+
+    /// The experiments of the namespace, a hundred at most.
+    ///
+    /// # Errors
+    /// They may not be read.
+    pub async fn experiments(&self) -> Result<Vec<ModelExperiment>> {
+        let api: Api<ModelExperiment> = Api::namespaced(self.client.clone(), &self.namespace);
+        let params = ListParams::default().limit(EXPERIMENTS_MAX);
+        let listed = call(|| format!("listing ModelExperiments of {}", self.namespace), api.list(&params)).await?;
+        Ok(listed.items)
     }
 
     /// By which name the API server knows this person.

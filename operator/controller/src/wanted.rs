@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use fairway_api::values::VersionRef;
 use fairway_core::Reason;
 use fairway_core::approvals::{self, Approvals, Word};
-use fairway_core::endpoint::EndpointStatus;
+use fairway_core::endpoint::{AskedExperiment, EndpointStatus};
 use fairway_core::policy::AdmissionPolicy;
 use fairway_registry::{State, Version};
 use fairway_wire::Target;
@@ -34,6 +34,30 @@ impl Wanted {
             let serves = status.stable.as_ref().is_some_and(|stable| stable.digest == *digest);
             !serves && !status.barred.contains_key(digest) && !self.unapproved.contains_key(digest)
         })
+    }
+}
+
+impl Wanted {
+    /// The same, with what people have not agreed to of the arms of experiments.
+    #[must_use]
+    pub fn with_arms(
+        mut self,
+        experiments: &[AskedExperiment],
+        admission: &AdmissionPolicy,
+        status: &EndpointStatus,
+        registered: Option<&State>,
+        now: Timestamp,
+    ) -> Self {
+        let arms = experiments.iter().flat_map(|asked| &asked.policy.arms).filter_map(|arm| arm.treatment.target());
+        for target in arms {
+            let version = registered.and_then(|state| state.versions.get(&target.version));
+            let version = version.filter(|version| version.digest.as_str() == target.digest);
+            let missing = version.and_then(|it| approvals(admission, status, it, now).waiting_for.into_iter().next());
+            if let Some(reason) = missing {
+                self.unapproved.entry(target.digest.clone()).or_insert(reason.message);
+            }
+        }
+        self
     }
 }
 

@@ -10,6 +10,7 @@ mod advance;
 mod bake;
 mod capacity;
 mod conditions;
+mod experiments;
 mod keep;
 mod route;
 mod verbs;
@@ -18,16 +19,18 @@ mod wanted;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use fairway_wire::{Route, Target, Window};
+use fairway_wire::{Route, Slice, Target, Window};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::approvals::Stage;
+use crate::experiment::Record;
 use crate::plan::{Plan, Reason, spell};
 use crate::planted::{Bug, planted};
 use crate::policy::EndpointPolicy;
 use crate::rollout::{Bake, Rollout};
 use crate::scaling::{Sample, Scaler};
+pub use experiments::{AskedExperiment, Experiments};
 
 /// What an endpoint remembers between looks; it is stored with each plan.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -62,6 +65,9 @@ pub struct EndpointStatus {
     /// A scaler for each version that has servers.
     #[serde(default)]
     pub scalers: BTreeMap<String, Scaler>,
+    /// What parts of the users get instead.
+    #[serde(default, skip_serializing_if = "Experiments::is_empty")]
+    pub experiments: Experiments,
 }
 
 impl EndpointStatus {
@@ -213,6 +219,8 @@ pub struct EndpointObserved<'a> {
     pub serve_baseline: bool,
     /// How long the routers may keep a canary without hearing from us.
     pub lease: Duration,
+    /// The experiments that manifests ask for.
+    pub experiments: &'a [AskedExperiment],
 }
 
 /// What was observed beside the status and the windows: kept with each plan, so that it can be decided again.
@@ -243,6 +251,9 @@ pub struct EndpointInputs {
     pub serve_baseline: bool,
     /// See [`EndpointObserved::lease`].
     pub lease: Duration,
+    /// See [`EndpointObserved::experiments`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub experiments: Vec<AskedExperiment>,
 }
 
 impl EndpointInputs {
@@ -261,12 +272,13 @@ impl EndpointInputs {
             requests: &self.requests,
             serve_baseline: self.serve_baseline,
             lease: self.lease,
+            experiments: &self.experiments,
         }
     }
 }
 
 /// What the runtime must do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "effect")]
 pub enum EndpointEffect {
     /// Fetch, verify and load a version.
@@ -300,6 +312,11 @@ pub enum EndpointEffect {
         /// Why, for the log.
         why: String,
     },
+    /// Keep the record of an experiment that has ended. Once in the bucket it is never another.
+    Archive {
+        /// The record.
+        record: Box<Record>,
+    },
 }
 
 /// Longest remembered list of barred digests and of ended rollouts.
@@ -313,13 +330,22 @@ pub fn decide(
     observed: &EndpointObserved<'_>,
     now: Timestamp,
 ) -> Plan<EndpointEffect, EndpointStatus> {
-    let mut look =
-        Look { policy, observed, now, status: observed.status.clone(), effects: Vec::new(), reasons: Vec::new() };
+    let mut look = Look {
+        policy,
+        observed,
+        now,
+        status: observed.status.clone(),
+        effects: Vec::new(),
+        reasons: Vec::new(),
+        seen: BTreeMap::new(),
+        slices: Vec::new(),
+    };
     look.hear();
     look.measure();
     look.fit_step();
     look.obey();
     look.advance();
+    look.experiment();
     look.load();
     let fewer = look.scale();
     look.route();
@@ -338,6 +364,10 @@ struct Look<'a> {
     status: EndpointStatus,
     effects: Vec<EndpointEffect>,
     reasons: Vec<Reason>,
+    /// What the arms of experiments have seen since the last look.
+    seen: experiments::Seen,
+    /// The experiments of the next route.
+    slices: Vec<Slice>,
 }
 
 impl Look<'_> {
@@ -360,6 +390,7 @@ impl Look<'_> {
             if let Some(bake) = &mut self.status.bake {
                 bake.absorb(window, self.now);
             }
+            self.status.experiments.absorb(&window.arms, &mut self.seen);
         }
         while self.status.heard.len() > ROUTERS_MAX {
             let silent = self.status.heard.iter().min_by_key(|(_, heard)| heard.end).map(|(name, _)| name.clone());
@@ -446,7 +477,7 @@ impl Look<'_> {
     fn finish(self) -> Plan<EndpointEffect, EndpointStatus> {
         let stable_is_ready = self.status.stable.as_ref().is_some_and(|stable| self.is_ready(stable));
         let conditions = conditions::conditions(self.policy, &self.status, &self.reasons, stable_is_ready, self.now);
-        let busy = self.status.rollout.is_some() || self.status.bake.is_some();
+        let busy = self.status.rollout.is_some() || self.status.bake.is_some() || !self.slices.is_empty();
         let next_look = self.now + if busy { self.observed.lease / 4 } else { self.observed.lease };
         let plan = Plan { effects: self.effects, status: self.status, next_look, reasons: self.reasons, conditions };
         if cfg!(debug_assertions) && !cfg!(feature = "planted") {

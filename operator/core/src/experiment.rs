@@ -12,6 +12,7 @@ mod evidence;
 mod layers;
 mod policy;
 mod running;
+mod users;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,9 +23,11 @@ use serde::{Deserialize, Serialize};
 use crate::plan::{Condition, Plan, Reason, elapsed, spell};
 pub use error::ExperimentError;
 pub use evidence::{ArmEvidence, ArmRecord, ArmSeen, ArmVerdict, Closed};
-pub use layers::{BUCKETS, Layers, Portion, RANGES_MAX, Slice, Span};
-pub use policy::{ARMS_MAX, Arm, ExperimentPolicy, GUARDRAILS_MAX, Guardrail, Treatment};
+pub use fairway_wire::{Portion, Slice, Span, Treatment};
+pub use layers::{BUCKETS, Layers, RANGES_MAX};
+pub use policy::{ARMS_MAX, Arm, ExperimentPolicy, GUARDRAILS_MAX, Guardrail};
 pub use running::{ExperimentResult, Record, Running};
+pub use users::Users;
 
 /// What is remembered of an experiment between looks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -34,6 +37,32 @@ pub struct ExperimentStatus {
     pub running: Option<Running>,
     /// Set when it has ended; a finished experiment never runs again.
     pub ended: Option<Box<Record>>,
+    /// Why nobody takes part at the moment, before its start or while an arm cannot answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Reason>,
+    /// What its manifest asks for and it cannot have, while it goes on with what it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Reason>,
+}
+
+impl ExperimentStatus {
+    /// The facts as they stand at `now`.
+    pub fn conditions(&self, now: Timestamp) -> Vec<Condition> {
+        let condition = |kind: &str, status: bool, reason: Reason| Condition { kind: kind.to_owned(), status, reason };
+        if let Some(record) = &self.ended {
+            let mismatch = record.result == ExperimentResult::SampleRatioMismatch;
+            let kinds = ["Complete"].into_iter().chain(mismatch.then_some("SampleRatioMismatch"));
+            return kinds.map(|kind| condition(kind, true, record.reason.clone())).collect();
+        }
+        let stands = match (&self.running, &self.waiting) {
+            (Some(_), Some(waiting)) => Some(condition("Suspended", true, waiting.clone())),
+            (None, Some(waiting)) => Some(condition("Progressing", false, waiting.clone())),
+            (Some(running), None) => Some(condition("Progressing", true, running.progress(now))),
+            (None, None) => None,
+        };
+        let refused = self.refused.clone().map(|reason| condition("Refused", true, reason));
+        stands.into_iter().chain(refused).collect()
+    }
 }
 
 /// What a person asks of an experiment.
@@ -53,10 +82,16 @@ pub struct ExperimentObserved<'a> {
     pub slice: Option<&'a Slice>,
     /// What the routers have now.
     pub in_force: Option<&'a Slice>,
+    /// Why it cannot have what it asks for, if so. One that has users goes on with what it has.
+    pub refused: Option<Reason>,
     /// What each arm has seen since the last look.
     pub seen: &'a BTreeMap<String, ArmSeen>,
+    /// How many users each one that was counted stands for.
+    pub users_each: f64,
     /// Digests that are loaded and verified (invariant I5).
     pub ready: &'a BTreeSet<String>,
+    /// Digests that may be shown to nobody, and why.
+    pub unfit: &'a BTreeMap<String, String>,
     /// What people asked since the last look, in order, with their names.
     pub requests: &'a [(String, ExperimentRequest)],
     /// Whether its record is in the bucket.
@@ -95,7 +130,8 @@ pub fn decide(
     now: Timestamp,
 ) -> Plan<ExperimentEffect, ExperimentStatus> {
     let status = observed.status.clone();
-    let mut look = Look { policy, observed, now, status, reasons: Vec::new(), suspended: None };
+    let mut look = Look { policy, observed, now, status, reasons: Vec::new() };
+    (look.status.waiting, look.status.refused) = (None, None);
     look.advance();
     look.finish()
 }
@@ -106,8 +142,6 @@ struct Look<'a> {
     now: Timestamp,
     status: ExperimentStatus,
     reasons: Vec<Reason>,
-    /// Why nobody takes part at the moment.
-    suspended: Option<Reason>,
 }
 
 impl Look<'_> {
@@ -122,7 +156,7 @@ impl Look<'_> {
         let Some(mut running) = self.status.running.take() else {
             return self.consider_start();
         };
-        running.absorb(self.observed.seen);
+        running.absorb(self.observed.seen, self.observed.users_each);
         self.note_changed_rules(&mut running);
         let end = self.stop_asked(&running).or_else(|| {
             self.close_harmful(&mut running);
@@ -141,14 +175,9 @@ impl Look<'_> {
         if let Some((who, ExperimentRequest::Stop)) = self.observed.requests.first() {
             self.say("NothingToStop", format!("{who} asked, but nobody takes part yet: delete it instead"));
         }
-        if let Err(error) = self.policy.check() {
-            return self.say("Invalid", error.to_string());
-        }
-        if self.observed.slice.is_none() {
-            return self.say("AwaitingLayer", format!("no buckets of layer {} yet", self.policy.layer));
-        }
-        if let Some(missing) = self.missing(self.policy.arms.iter()) {
-            return self.say("Loading", format!("{missing}: nobody takes part before all arms can answer"));
+        if let Some(why) = self.not_yet() {
+            self.status.waiting = Some(why.clone());
+            return self.reasons.push(why);
         }
         let rules = self.policy;
         let message = format!(
@@ -162,23 +191,42 @@ impl Look<'_> {
         self.say("ExperimentStarted", message);
     }
 
-    /// The first arm whose version is not ready, in words.
-    fn missing<'a>(&self, mut arms: impl Iterator<Item = &'a Arm>) -> Option<String> {
-        arms.find_map(|arm| match &arm.treatment {
-            Treatment::Version(target) if !self.observed.ready.contains(&target.digest) => {
-                Some(format!("version {} of arm {} is not loaded", target.version, arm.name))
-            }
-            _ => None,
+    /// What keeps it from its first user.
+    fn not_yet(&self) -> Option<Reason> {
+        if let Err(error) = self.policy.check() {
+            return Some(Reason::new("Invalid", error.to_string()));
+        }
+        if let Some(refused) = &self.observed.refused {
+            return Some(refused.clone());
+        }
+        if self.observed.slice.is_none() {
+            return Some(Reason::new("AwaitingLayer", format!("no buckets of layer {} yet", self.policy.layer)));
+        }
+        let missing = self.missing(self.policy.arms.iter())?;
+        Some(Reason::new("Loading", format!("{missing}: nobody takes part before all arms can answer")))
+    }
+
+    /// The first arm whose version cannot answer, in words.
+    fn missing<'a>(&self, arms: impl Iterator<Item = &'a Arm>) -> Option<String> {
+        let mut versions = arms.filter_map(|arm| Some((arm, arm.treatment.target()?)));
+        versions.find_map(|(arm, target)| match self.observed.unfit.get(&target.digest) {
+            Some(why) => Some(format!("version {} of arm {}: {why}", target.version, arm.name)),
+            None if self.observed.ready.contains(&target.digest) => None,
+            None => Some(format!("version {} of arm {} is not loaded", target.version, arm.name)),
         })
     }
 
     fn note_changed_rules(&mut self, running: &mut Running) {
         running.rules.share = self.policy.share;
         running.rules.max_duration = self.policy.max_duration;
+        self.status.refused = self.observed.refused.clone();
         if *self.policy != running.rules {
             let message = "arms, metrics, gates and rate are those of the start: whoever changes them while looking has \
                            no error rate; end it and start one under a new name";
-            self.say("RulesAreFixed", message);
+            self.status.refused = Some(Reason::new("RulesAreFixed", message));
+        }
+        if let Some(refused) = &self.status.refused {
+            self.reasons.push(refused.clone());
         }
     }
 
@@ -207,17 +255,10 @@ impl Look<'_> {
             ));
         }
         let age = elapsed(running.started, self.now);
-        let undecided = open.iter().filter(|arm| running.verdict(&arm.name) != ArmVerdict::Better).count();
-        let Some(limit) = self.policy.max_duration else {
-            self.say("Measuring", format!("a permanent holdback, for {}: {}", spell(age), running.sentence()));
+        let Some(limit) = self.policy.max_duration.filter(|limit| running.undecided() == 0 || age >= *limit) else {
+            self.reasons.push(running.progress(self.now));
             return None;
         };
-        if undecided > 0 && age < limit {
-            let message =
-                format!("{undecided} of {} arms undecided after {}: {}", open.len(), spell(age), running.sentence());
-            self.say("Progressing", message);
-            return None;
-        }
         match running.winner() {
             Some(winner) => {
                 Some((ExperimentResult::Winner, format!("{winner} is better than control: {}", running.sentence())))
@@ -235,7 +276,7 @@ impl Look<'_> {
         if let Some(missing) = self.missing(open) {
             let reason = Reason::new("Suspended", format!("{missing}: nobody takes part meanwhile"));
             self.reasons.push(reason.clone());
-            self.suspended = Some(reason);
+            self.status.waiting = Some(reason);
         }
     }
 
@@ -264,27 +305,14 @@ impl Look<'_> {
             return Vec::new();
         };
         let open = |portion: &&Portion| {
-            self.suspended.is_none() && running.arms.get(&portion.arm).is_some_and(|arm| arm.closed.is_none())
+            self.status.waiting.is_none() && running.arms.get(&portion.arm).is_some_and(|arm| arm.closed.is_none())
         };
         let slice = Slice { arms: slice.arms.iter().filter(open).cloned().collect(), ..slice.clone() };
         if self.observed.in_force == Some(&slice) { Vec::new() } else { vec![ExperimentEffect::SetLayer { slice }] }
     }
 
     fn finish(self) -> Plan<ExperimentEffect, ExperimentStatus> {
-        let condition =
-            |kind: &str, reason: &Reason| Condition { kind: kind.to_owned(), status: true, reason: reason.clone() };
-        let mut conditions = Vec::new();
-        match (&self.status.ended, &self.suspended, self.reasons.last()) {
-            (Some(record), ..) => {
-                conditions.push(condition("Complete", &record.reason));
-                if record.result == ExperimentResult::SampleRatioMismatch {
-                    conditions.push(condition("SampleRatioMismatch", &record.reason));
-                }
-            }
-            (None, Some(suspended), _) => conditions.push(condition("Suspended", suspended)),
-            (None, None, Some(last)) => conditions.push(condition("Progressing", last)),
-            _ => {}
-        }
+        let conditions = self.status.conditions(self.now);
         let next_look = self.now.checked_add(LOOK_EVERY).unwrap_or(self.now);
         Plan { effects: self.effects(), status: self.status, next_look, reasons: self.reasons, conditions }
     }

@@ -28,6 +28,11 @@ pub fn endpoint(
         (trial_begins_anew(observed, plan), "I2: a rollout begins with another one's evidence"),
         (retreat_comes_first(plan), "I3: the registry comes before the route"),
         (traffic_only_to_verified(observed, plan), "I5: traffic to a version that is not verified or not approved"),
+        (
+            arms_are_fit(observed, plan),
+            "I5: an arm of an experiment that is not verified, not approved or was taken back",
+        ),
+        (experiments_are_apart(&plan.status), "I1: a user in two experiments of one layer, or in one that has ended"),
         (stable_stays(observed, plan), "I7: something that serves, is on trial or is the way back is unloaded"),
         (capacity_comes_first(policy, observed, plan), "I7: a weight grew before its servers were ready"),
         (floors_hold(policy, observed, plan), "I7: stable cannot take everybody back"),
@@ -111,6 +116,29 @@ pub fn traffic_only_to_verified(observed: &EndpointObserved<'_>, plan: &Endpoint
     };
     canary.is_none_or(|canary| may_serve(&canary.target))
         && plan.status.stable.as_ref().is_none_or(|stable| known(stable) || may_serve(stable))
+}
+
+/// I5: whoever is in an experiment gets what may be shown.
+pub fn arms_are_fit(observed: &EndpointObserved<'_>, plan: &EndpointPlan) -> bool {
+    let fit = |target: &Target| {
+        observed.ready.contains(&target.digest)
+            && !observed.broken.contains_key(&target.digest)
+            && !observed.unapproved.contains_key(&target.digest)
+            && !plan.status.barred.contains_key(&target.digest)
+    };
+    let portions = plan.status.route.iter().flat_map(|route| &route.experiments).flat_map(|slice| &slice.arms);
+    portions.filter_map(|portion| portion.treatment.target()).all(fit)
+}
+
+/// I1: experiments of one layer have no bucket in common, and those in the route are running.
+pub fn experiments_are_apart(after: &EndpointStatus) -> bool {
+    let Some(route) = &after.route else { return true };
+    let mut spans: Vec<_> =
+        route.experiments.iter().flat_map(|slice| slice.spans.iter().map(move |span| (&slice.layer, span))).collect();
+    spans.sort();
+    let running = |name: &str| after.experiments.known.get(name).is_some_and(|status| status.running.is_some());
+    spans.windows(2).all(|two| two[0].0 != two[1].0 || two[0].1.to <= two[1].1.from)
+        && route.experiments.iter().all(|slice| running(&slice.experiment))
 }
 
 /// I7: stable, the candidate and the way back stay loaded, and so does whatever a router may still send users to.

@@ -103,7 +103,7 @@ impl World {
         let mut servers = BTreeMap::new();
         for (version, track) in [(1, Track::Stable), (2, Track::Canary)] {
             let digest = target(version).digest;
-            let key = ArmKey { digest: digest.clone(), track, segment: String::new() };
+            let key = ArmKey { digest: digest.clone(), track, segment: String::new(), arm: String::new() };
             let requests = (6_000.0 * self.share(version)) as u64;
             window.arms.insert(key, Arm { requests, ..Arm::default() });
             if let Some((ordered, starting)) = self.ordered.get_mut(&digest) {
@@ -131,6 +131,7 @@ impl World {
             requests,
             serve_baseline: false,
             lease: 10 * MINUTE,
+            experiments: &[],
         };
         // `decide` itself asserts every promise in debug builds.
         let plan = decide(&self.policy, &observed, self.now);
@@ -152,7 +153,7 @@ impl World {
                 }
                 EndpointEffect::Unload { digest } => drop(self.ordered.remove(digest)),
                 EndpointEffect::SetRoute { route } => self.route = Some(route.clone()),
-                EndpointEffect::MoveChampion { .. } => {}
+                EndpointEffect::MoveChampion { .. } | EndpointEffect::Archive { .. } => {}
             }
         }
         if !self.lags {

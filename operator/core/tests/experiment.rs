@@ -147,8 +147,11 @@ impl World {
             status: &self.status,
             slice: self.layers.slice(&self.policy.name),
             in_force: self.in_force.as_ref(),
+            refused: None,
             seen: &seen,
+            users_each: 1.0,
             ready: &self.ready,
+            unfit: &BTreeMap::new(),
             requests: &self.requests,
             archived: !self.archive.is_empty(),
         };
@@ -218,7 +221,9 @@ fn without_a_layer_or_with_a_policy_that_cannot_be_used_it_waits() {
     assert_eq!(codes(&world.hour()), ["Invalid"]);
     world.requests.push(("ann".to_owned(), ExperimentRequest::Stop));
     assert!(codes(&world.hour()).contains(&"NothingToStop"));
-    assert_eq!(world.status, ExperimentStatus::default());
+    assert!(world.status.running.is_none() && world.status.ended.is_none(), "{:?}", world.status);
+    let waiting = world.status.conditions(world.now);
+    assert_eq!((waiting[0].kind.as_str(), waiting[0].status), ("Progressing", false));
 }
 
 #[test]

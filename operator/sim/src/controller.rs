@@ -220,6 +220,7 @@ fn decide_endpoint(
         requests,
         serve_baseline: false,
         lease: LEASE,
+        experiments: &[],
     };
     let plan = endpoint::decide(&endpoint.policy, &observed, world.now);
     let broken = invariants::endpoint(&endpoint.policy, &observed, &plan, world.now);

@@ -266,7 +266,7 @@ fn windows(policy: &EndpointPolicy, state: &mut State, from: Timestamp, event: E
     let all = if event == Event::NobodyAsks { 0 } else { REQUESTS };
     let canary = all * u64::from(weight) / 1_000_000;
     let mut count = |target: &Target, track, requests: u64, errors: u64| {
-        let key = ArmKey { digest: target.digest.clone(), track, segment: String::new() };
+        let key = ArmKey { digest: target.digest.clone(), track, segment: String::new(), arm: String::new() };
         let mut arm = Arm { requests, ..Arm::default() };
         if errors > 0 {
             arm.errors.insert(ErrorKind::Error, errors);
@@ -297,7 +297,7 @@ fn windows(policy: &EndpointPolicy, state: &mut State, from: Timestamp, event: E
 /// What was matured of users exposed under a route: stable earned in half of the cases, the candidate in none of many.
 fn rewarded(window: &mut Window, generation: u64) {
     for (version, track, earns) in [(1, Track::Stable, 1), (2, Track::Canary, 0)] {
-        let key = ArmKey { digest: target(version).digest, track, segment: String::new() };
+        let key = ArmKey { digest: target(version).digest, track, segment: String::new(), arm: String::new() };
         let cells = window.arms.entry(key).or_default().reward.entry(generation).or_default();
         for i in 0..4_000_u32 {
             cells.record((i % 256) as u8, f64::from(u8::from(i / 256 % (4 - 2 * earns) == 0)));
@@ -330,6 +330,7 @@ fn look(
         requests,
         serve_baseline: false,
         lease: TICK / 4,
+        experiments: &[],
     };
     let plan = decide(policy, &observed, state.now);
     found.decisions += 1;
@@ -445,7 +446,7 @@ fn carry_out(state: &mut State, event: Event, plan: Plan<EndpointEffect, Endpoin
                     state.ready.insert(target.digest.clone());
                 }
             }
-            EndpointEffect::Scale { .. } => {}
+            EndpointEffect::Scale { .. } | EndpointEffect::Archive { .. } => {}
             EndpointEffect::Unload { digest } => drop(state.ready.remove(digest)),
             EndpointEffect::MoveChampion { to, .. } if event != Event::RegistryDown => {
                 state.champion = Some(to.version)

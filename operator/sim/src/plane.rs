@@ -130,7 +130,7 @@ impl Router {
             } else {
                 requests
             };
-            let key = ArmKey { digest: target.digest.clone(), track, segment: String::new() };
+            let key = ArmKey { digest: target.digest.clone(), track, segment: String::new(), arm: String::new() };
             let arm = self.open.arms.entry(key.clone()).or_default();
             arm.requests += requests;
             if errors > 0 {

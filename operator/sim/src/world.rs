@@ -407,6 +407,8 @@ impl World {
                     part.aliases.insert("champion".to_owned(), to.version);
                 }
             }
+            // Nobody experiments in the simulation.
+            EndpointEffect::Archive { .. } => {}
         }
         true
     }

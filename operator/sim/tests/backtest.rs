@@ -43,7 +43,7 @@ const SHOP: Shop = Shop {
 };
 
 fn key(digest: &str, track: Track, segment: &str) -> ArmKey {
-    ArmKey { digest: digest.to_owned(), track, segment: segment.to_owned() }
+    ArmKey { digest: digest.to_owned(), track, segment: segment.to_owned(), arm: String::new() }
 }
 
 /// SplitMix64's finalizer (Steele, Lea & Flood, OOPSLA 2014).
@@ -364,6 +364,7 @@ fn a_plan_is_decided_again_and_a_change_is_found() {
         requests: Vec::new(),
         serve_baseline: false,
         lease: MINUTE,
+        experiments: Vec::new(),
     };
     let before = EndpointStatus { stable: Some(stable), ..EndpointStatus::default() };
     let at = Timestamp::from_second(1_790_000_000).unwrap();

@@ -1,6 +1,6 @@
 //! Who gets what: fixed users, every weight, both ends.
 
-use fairway_wire::{Canary, Target};
+use fairway_wire::{Canary, Span, Target, Treatment};
 use proptest::prelude::*;
 
 use super::*;
@@ -17,6 +17,7 @@ fn route(percent: u8, holdback: u8) -> Route {
         }),
         salt: "rollout-1".into(),
         holdback: Weight::from_percent(holdback),
+        experiments: Vec::new(),
         serve_baseline: false,
         slow_over_ms: 50,
         deadline_ms: 100,
@@ -103,7 +104,7 @@ fn an_expired_lease_takes_the_canary_away() {
     route.lease_until = Some(at(60));
     let of = |now| assign(&route, "ann", None, true, at(now));
     assert_eq!(of(60).track, Track::Canary);
-    assert_eq!(of(61), Assignment { track: Track::Stable, propensity: Weight::FULL });
+    assert_eq!(of(61), Assignment { track: Track::Stable, arm: None, propensity: Weight::FULL });
 }
 
 #[test]
@@ -137,4 +138,69 @@ proptest! {
         let held = track(&other, &user) == Track::Holdback;
         prop_assert_eq!(held, track(&route(0, 5), &user) == Track::Holdback);
     }
+}
+
+/// Two experiments in a layer and one in another.
+fn with_experiments(percent: u8, holdback: u8) -> Route {
+    let arm = |name: &str, version: u64, from: u32, to: u32| Portion {
+        arm: name.to_owned(),
+        treatment: Treatment::Version(Target { version, digest: format!("sha256:{version}") }),
+        span: Span { from, to },
+    };
+    let slice = |name: &str, layer: &str, from: u32, to: u32| Slice {
+        experiment: name.to_owned(),
+        layer: layer.to_owned(),
+        spans: vec![Span { from, to }],
+        arms: vec![arm("control", 1, 0, 500_000), arm("b", 2, 500_000, 1_000_000)],
+    };
+    let mut closed = slice("closed", "page", 0, 200_000);
+    closed.arms.truncate(1);
+    let experiments = vec![closed, slice("one", "ranking", 0, 100_000), slice("two", "ranking", 500_000, 800_000)];
+    Route { experiments, ..route(percent, holdback) }
+}
+
+#[test]
+fn propensities_are_the_shares_of_users() {
+    let route = with_experiments(25, 2);
+    let mut seen: std::collections::BTreeMap<_, (u32, f64)> = std::collections::BTreeMap::new();
+    let users = 200_000;
+    for user in (0..users).map(|i| format!("user-{i}")) {
+        let a = assign(&route, &user, None, true, at(0));
+        let one = seen.entry((a.track, a.arm)).or_default();
+        *one = (one.0 + 1, f64::from(a.propensity.ppm()) / 1e6);
+    }
+    // Stable, canary, held back, one arm that is open of the first, and two arms of each of the others.
+    assert_eq!(seen.len(), 8);
+    let all: f64 = seen.values().map(|(_, propensity)| propensity).sum();
+    assert!((all - 1.0).abs() < 1e-5, "{all}");
+    for (group, (n, propensity)) in seen {
+        let (share, n_of) = (f64::from(n) / f64::from(users), f64::from(users));
+        let error = (propensity * (1.0 - propensity) / n_of).sqrt();
+        assert!((share - propensity).abs() < 4.0 * error, "{group:?}: {share} of users, said {propensity}");
+    }
+}
+
+#[test]
+fn whoever_is_watched_by_nobody_is_in_no_experiment() {
+    let mut route = with_experiments(0, 0);
+    route.lease_until = Some(at(60));
+    let users = (0..2_000).map(|i| format!("user-{i}"));
+    let tracks = |now: i64, personalize: bool| {
+        let of = |user: String| assign(&route, &user, None, personalize, at(now)).track;
+        users.clone().map(of).filter(|track| *track == Track::Experiment).count()
+    };
+    assert!(tracks(60, true) > 500);
+    assert_eq!((tracks(61, true), tracks(60, false)), (0, 0));
+}
+
+#[test]
+fn a_place_says_nothing_of_the_arm() {
+    let mut arms = [0_u32; 2];
+    for user in (0..100_000).map(|i| format!("user-{i}")) {
+        if place("ranking/one", &user) < 1 << 15 {
+            arms[usize::from(bucket("ranking/one", &user) < 500_000)] += 1;
+        }
+    }
+    let (a, b) = (f64::from(arms[0]), f64::from(arms[1]));
+    assert!((a - b).abs() < 4.0 * (a + b).sqrt(), "{arms:?}");
 }

@@ -1,5 +1,6 @@
 //! The router as a whole, by a manual clock and with versions that behave as told.
 
+mod experiments;
 mod faults;
 mod http;
 mod inference;
@@ -135,6 +136,7 @@ pub(crate) fn route(generation: u64, percent: Option<u8>) -> Route {
         }),
         salt: "rollout-1".into(),
         holdback: Weight::ZERO,
+        experiments: Vec::new(),
         serve_baseline: false,
         slow_over_ms: 10_000,
         deadline_ms: 20,
@@ -205,5 +207,5 @@ pub(crate) fn arm(window: &Window, version: u64, track: Track) -> Arm {
 }
 
 pub(crate) fn key(version: u64, track: Track, segment: &str) -> ArmKey {
-    ArmKey { digest: target(version).digest, track, segment: segment.into() }
+    ArmKey { digest: target(version).digest, track, segment: segment.into(), arm: String::new() }
 }

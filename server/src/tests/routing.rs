@@ -84,7 +84,7 @@ async fn the_holdback_gets_the_baseline_and_the_canary_its_share() {
         let expected = match answer.track {
             Track::Stable => (1, "a", Reason::Ok),
             Track::Canary => (2, "j", Reason::Ok),
-            Track::Holdback => (0, "j", Reason::Holdback),
+            Track::Holdback | Track::Experiment => (0, "j", Reason::Holdback),
         };
         assert_eq!((answer.version, names(&answer)[0], reason), expected);
         *counts.entry(answer.track).or_default() += 1;

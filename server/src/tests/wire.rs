@@ -20,7 +20,7 @@ async fn a_decision_says_what_the_answer_said() {
     let expected = match answer.track {
         Track::Stable => (0.675, target(1).digest),
         Track::Canary => (0.225, target(2).digest),
-        Track::Holdback => (0.1, String::new()),
+        Track::Holdback | Track::Experiment => (0.1, String::new()),
     };
     assert_eq!((logged.propensity, logged.digest), expected);
     let id = crate::DecisionId::verify(&answer.decision, &Pseudonyms::new(b"test key")).unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 
-const ARM: ArmId = ArmId { version: UNKNOWN, track: Track::Stable, segment: UNKNOWN };
+const ARM: ArmId = ArmId { version: UNKNOWN, track: Track::Stable, segment: UNKNOWN, arm: UNKNOWN };
 
 fn windows(lateness: u64) -> Windows {
     let lateness = Duration::from_millis(lateness);
@@ -15,7 +15,7 @@ fn windows(lateness: u64) -> Windows {
 /// Start, end, generation, requests and number of each window taken.
 fn take(windows: &Windows, now_ms: i64) -> Vec<(i64, i64, u64, u64, u64)> {
     let (versions, segments) = (Interner::new(9), Interner::new(9));
-    let names = WindowNames { replica: "r", versions: &versions, segments: &segments };
+    let names = WindowNames { replica: "r", versions: &versions, segments: &segments, arms: &versions };
     let taken = windows.take(now_ms, &names).into_iter();
     taken
         .map(|w| {

@@ -63,7 +63,8 @@ pub struct ModelExperimentSpec {
     /// The endpoint, of the same namespace.
     #[schemars(length(min = 1, max = 63))]
     pub endpoint: String,
-    /// Experiments of one layer have no user in common, those of different layers are independent.
+    /// Experiments of one layer have no user in common, those of different layers are independent. A user whom two layers would
+    /// draw is in the one that comes first by name.
     #[serde(default = "default_layer")]
     pub layer: Name,
     /// What it is for. A comparison ends; a holdback stays, so that the effect of the whole stays measurable.
@@ -79,9 +80,9 @@ pub struct ModelExperimentSpec {
     /// What decides, by user and matured; more is better.
     #[serde(default)]
     pub goal: Goal,
-    /// Users that an arm and control must have before "better" counts.
+    /// Users that an arm and control must have before "better" counts. Told from a sample of 65,536 of them.
     #[serde(default = "thousand")]
-    #[schemars(range(min = 1, max = 1_000_000_000))]
+    #[schemars(range(min = 1, max = 20_000))]
     pub min_users: u64,
     /// Requests that an arm and control must have before "better" counts.
     #[serde(default = "thousand")]

@@ -33,7 +33,7 @@ pub struct ModelExperimentStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub arms: Vec<ArmStatus>,
-    /// Progressing, Suspended, Complete, SampleRatioMismatch.
+    /// Progressing, Suspended, Refused (what the manifest asks for and cannot have), Complete, SampleRatioMismatch.
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
 }

@@ -89,9 +89,7 @@ impl Manifests {
             warnings.extend(at.notes.iter().cloned().chain(at.value.spec.warnings()).map(|note| at.error(note)));
         }
         for at in self.experiments.values() {
-            let problem = "experiments run on Kubernetes only: `fairway up` assigns nobody to it";
-            let notes = at.notes.iter().cloned().chain([FieldError::new("kind", problem, "")]);
-            warnings.extend(notes.map(|note| at.error(note)));
+            warnings.extend(at.notes.iter().cloned().map(|note| at.error(note)));
         }
         for at in self.approvals.values() {
             let problem = "approvals are read from manifests on Kubernetes only";

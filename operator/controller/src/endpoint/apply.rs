@@ -58,6 +58,7 @@ impl EndpointLoop {
         ensure::<Deployment>(context, &context.deployments, &builder.routers()?).await?;
         let opened = self.opened.as_mut().context("the endpoint is not open")?;
         opened.name_champion().await?;
+        self.archive(decided).await?;
         for (target, _, wanted) in counts.iter().filter(|(_, existing, wanted)| wanted < existing) {
             ensure::<Deployment>(context, &context.deployments, &builder.servers(target, *wanted)?).await?;
         }

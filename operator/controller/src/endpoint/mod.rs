@@ -14,8 +14,9 @@ mod samples;
 mod scaled;
 #[cfg(test)]
 mod tests;
+mod trials;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -67,6 +68,7 @@ pub(crate) struct EndpointLoop {
     reported: Option<Instant>,
     deliveries: Deliveries,
     trouble: Trouble,
+    archived: trials::Archived,
 }
 
 /// The endpoint's place in the bucket, and where its log stands.
@@ -94,6 +96,8 @@ struct Decided {
     seen: observe::Seen,
     /// The verb that was answered, and when.
     request: Option<requests::Request>,
+    /// Experiments that cannot be decided, and why.
+    refused: BTreeMap<String, Reason>,
 }
 
 impl Looked for ModelEndpoint {
@@ -154,6 +158,7 @@ impl EndpointLoop {
         self.apply(context, &subject, &decided).boxed().await?;
         self.tell(context, &subject, &decided);
         self.report(context, &subject, &decided, now).await?;
+        self.report_experiments(context, &subject, &decided, now).await?;
         let status = &decided.plan.status;
         let is_busy = status.rollout.is_some() || status.bake.is_some() || status.loading.is_some();
         let pause = if is_busy || status.returning.is_some() { BUSY } else { CALM };
@@ -213,8 +218,10 @@ impl EndpointLoop {
         seen: observe::Seen,
         now: Timestamp,
     ) -> Result<Decided> {
-        let opened = self.opened.as_mut().context("the endpoint is not open")?;
+        let opened = self.opened.as_ref().context("the endpoint is not open")?;
         let registered = opened.model_log.head().await.context("reading the registry")?.map(|entry| entry.state);
+        let experiments = self.experiments(context, subject, opened, registered.as_ref());
+        let opened = self.opened.as_mut().context("the endpoint is not open")?;
         let request = requests::unanswered(&subject.endpoint, opened.answered.as_deref(), registered.as_ref());
         let mut verbs: Vec<_> = request.iter().filter_map(requests::Request::verb).collect();
         if seen.heard.aborted && opened.kept.status.rollout.is_some() {
@@ -222,7 +229,8 @@ impl EndpointLoop {
         }
         let version = &subject.endpoint.spec.version;
         let admission = &subject.model_policy.admission;
-        let wanted = crate::wanted::wanted(version, admission, &opened.kept.status, registered.as_ref(), now);
+        let wanted = crate::wanted::wanted(version, admission, &opened.kept.status, registered.as_ref(), now)
+            .with_arms(&experiments.asked, admission, &opened.kept.status, registered.as_ref(), now);
         let inputs = EndpointInputs {
             wanted: wanted.target.clone(),
             ready: seen.ready.clone(),
@@ -234,6 +242,7 @@ impl EndpointLoop {
             requests: verbs,
             serve_baseline: context.board.serves_baseline(&subject.model_key()),
             lease: context.settings.canary_lease,
+            experiments: experiments.asked,
         };
         let plan = endpoint::decide(&subject.policy, &inputs.with(&opened.kept.status, &opened.kept.unread), now);
         let next = (opened.kept.seq + 1, &plan);
@@ -258,7 +267,7 @@ impl EndpointLoop {
         }
         opened.kept.adopt(&plan, is_kept);
         opened.kept.notices = notices;
-        Ok(Decided { plan, wanted, seen, request })
+        Ok(Decided { plan, wanted, seen, request, refused: experiments.refused })
     }
 
     /// Tells the model how its endpoint stands.

@@ -93,6 +93,7 @@ impl Look<'_> {
             let next = if status.stable.is_none() { Weight::FULL } else { first };
             all.push((wanted, Wants { everybody: false, next: Some(next) }));
         }
+        all.extend(status.experiments.targets().map(|(it, share)| (it, Wants { everybody: false, next: Some(share) })));
         for (target, more) in all {
             let mine = wants.entry(target.digest.clone()).or_default();
             mine.everybody |= more.everybody;

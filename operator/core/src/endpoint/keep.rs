@@ -27,7 +27,7 @@ impl Look<'_> {
             status.returning.as_ref().map(|returning| &returning.to),
             self.wanted_and_allowed(),
         ];
-        parts.into_iter().flatten().cloned().collect()
+        parts.into_iter().flatten().chain(status.experiments.targets().map(|(target, _)| target)).cloned().collect()
     }
 
     /// The alias `champion` follows stable, whoever moved it last: the endpoint's own log says what is stable. It comes

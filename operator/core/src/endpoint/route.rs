@@ -50,10 +50,11 @@ impl Look<'_> {
             stable: self.status.stable.clone(),
             salt: rollout.map_or_else(String::new, |rollout| rollout.id.clone()),
             holdback: self.policy.holdback,
+            experiments: self.slices.clone(),
             serve_baseline: self.observed.serve_baseline,
             slow_over_ms: millis(self.policy.slow_over),
             deadline_ms: millis(self.policy.deadline),
-            lease_until: canary.is_some().then(|| self.now + self.observed.lease),
+            lease_until: (canary.is_some() || !self.slices.is_empty()).then(|| self.now + self.observed.lease),
             canary,
         }
     }

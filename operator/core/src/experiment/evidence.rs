@@ -10,10 +10,11 @@ use fairway_stats::confidence::MINIMUM_UNITS;
 use fairway_stats::effect::{Estimate, Scale, alike};
 use fairway_stats::verdict::{MeanGate, Outcome, RateGate, Verdict};
 use fairway_stats::{Cells, Effect};
+use fairway_wire::Treatment;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::policy::{ExperimentPolicy, Guardrail, Treatment};
+use super::policy::{ExperimentPolicy, Guardrail};
 use crate::Reason;
 use crate::policy::Margin;
 
@@ -61,7 +62,7 @@ struct Trial {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ArmEvidence {
-    /// Users.
+    /// Users that were counted.
     pub users: u64,
     /// Requests.
     pub requests: u64,
@@ -225,8 +226,8 @@ impl ArmEvidence {
 
     /// What is proved about its goal. "Worse" holds at once; "better" waits for enough users and requests on both sides,
     /// so that a lucky hour is not shipped.
-    pub(super) fn verdict(&self, rules: &ExperimentPolicy, control: &Self) -> ArmVerdict {
-        let enough = |arm: &Self| arm.users >= rules.min_users && arm.requests >= rules.min_requests;
+    pub(super) fn verdict(&self, rules: &ExperimentPolicy, control: &Self, users_each: f64) -> ArmVerdict {
+        let enough = |arm: &Self| arm.all_users(users_each) >= rules.min_users && arm.requests >= rules.min_requests;
         match self.goal(rules).map(|goal| goal.outcome) {
             Some(Outcome::Harmful) => ArmVerdict::Worse,
             Some(Outcome::Better) if enough(self) && enough(control) => ArmVerdict::Better,
@@ -234,19 +235,29 @@ impl ArmEvidence {
         }
     }
 
+    fn all_users(&self, each: f64) -> u64 {
+        (self.users as f64 * each).round() as u64
+    }
+
     /// Its place in the record.
-    pub(super) fn record(&self, rules: &ExperimentPolicy, name: &str, control: &Self) -> Option<ArmRecord> {
+    pub(super) fn record(
+        &self,
+        rules: &ExperimentPolicy,
+        name: &str,
+        control: &Self,
+        users_each: f64,
+    ) -> Option<ArmRecord> {
         let arm = rules.arms.iter().find(|arm| arm.name == name)?;
         Some(ArmRecord {
             name: name.to_owned(),
             treatment: arm.treatment.clone(),
             weight: arm.weight,
-            users: self.users,
+            users: self.all_users(users_each),
             requests: self.requests,
             errors: self.errors,
             slow: self.slow,
             value: self.means.get(&rules.goal).and_then(Estimate::mean),
-            verdict: self.verdict(rules, control),
+            verdict: self.verdict(rules, control, users_each),
             goal: self.goal(rules),
             guardrails: self.guardrails(rules),
             closed: self.closed.clone(),

@@ -10,11 +10,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fairway_wire::Weight;
+use fairway_wire::{Portion, Slice, Span, Weight};
 use serde::{Deserialize, Serialize};
 
 use super::error::ExperimentError;
-use super::policy::{Arm, ExperimentPolicy, Treatment};
+use super::policy::{Arm, ExperimentPolicy};
 
 /// Buckets of a layer, and of the arms of an experiment.
 pub const BUCKETS: u32 = 1_000_000;
@@ -23,119 +23,44 @@ pub const RANGES_MAX: usize = 64;
 /// Most experiments of one layer.
 const EXPERIMENTS_MAX: usize = 100;
 
-/// Buckets from `from`, up to but not including `to`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Span {
-    /// The first.
-    pub from: u32,
-    /// The first that is not in it.
-    pub to: u32,
+/// A slice without buckets yet.
+fn fresh(policy: &ExperimentPolicy) -> Slice {
+    let (experiment, layer) = (policy.name.clone(), policy.layer.clone());
+    Slice { experiment, layer, spans: Vec::new(), arms: portions(&policy.arms) }
 }
 
-impl Span {
-    /// How many.
-    pub fn len(self) -> u32 {
-        self.to.saturating_sub(self.from)
+/// Gives back the buckets taken last.
+fn shrink(slice: &mut Slice, to: u32) {
+    let mut left = to;
+    for span in &mut slice.spans {
+        let kept = span.len().min(left);
+        span.to = span.from.saturating_add(kept);
+        left -= kept;
     }
-
-    /// None.
-    pub fn is_empty(self) -> bool {
-        self.len() == 0
-    }
-
-    /// Whether `bucket` is in it.
-    pub fn contains(self, bucket: u32) -> bool {
-        (self.from..self.to).contains(&bucket)
-    }
+    slice.spans.retain(|span| !span.is_empty());
 }
 
-/// An arm's part of its experiment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Portion {
-    /// The arm's name.
-    pub arm: String,
-    /// What its users get.
-    pub treatment: Treatment,
-    /// Its buckets by the salt of the arms.
-    pub span: Span,
-}
-
-/// An experiment's part of its layer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Slice {
-    /// Its name.
-    pub experiment: String,
-    /// Its layer: the salt of who takes part.
-    pub layer: String,
-    /// Its buckets by that salt, in the order in which they were taken; the last taken are given back first.
-    pub spans: Vec<Span>,
-    /// Its arms. A user in none of them (a stopped arm) is not in the experiment.
-    pub arms: Vec<Portion>,
-}
-
-impl Slice {
-    /// The salt of its arms.
-    pub fn arm_salt(&self) -> String {
-        format!("{}/{}", self.layer, self.experiment)
-    }
-
-    /// Its buckets.
-    pub fn len(&self) -> u32 {
-        self.spans.iter().map(|span| span.len()).sum()
-    }
-
-    /// Nobody takes part.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0 || self.arms.is_empty()
-    }
-
-    /// The arm of a user with these buckets by the layer's salt and by [`Self::arm_salt`]; `None` for whoever does not
-    /// take part.
-    pub fn arm(&self, by_layer: u32, by_arm: u32) -> Option<&Portion> {
-        let takes_part = self.spans.iter().any(|span| span.contains(by_layer));
-        self.arms.iter().find(|portion| takes_part && portion.span.contains(by_arm))
-    }
-
-    fn new(policy: &ExperimentPolicy) -> Self {
-        let (experiment, layer) = (policy.name.clone(), policy.layer.clone());
-        Self { experiment, layer, spans: Vec::new(), arms: portions(&policy.arms) }
-    }
-
-    /// Gives back the buckets taken last.
-    fn shrink(&mut self, to: u32) {
-        let mut left = to;
-        for span in &mut self.spans {
-            let kept = span.len().min(left);
-            span.to = span.from.saturating_add(kept);
-            left -= kept;
+/// Takes free buckets: those beside its own first, then from the largest gap on.
+fn grow(slice: &mut Slice, to: u32, gaps: &mut [Span]) -> Result<(), ExperimentError> {
+    let mut missing = to.saturating_sub(slice.len());
+    let end = slice.spans.last().map(|last| last.to);
+    gaps.sort_by_key(|gap| (Some(gap.from) != end, u32::MAX - gap.len(), gap.from));
+    for gap in gaps.iter_mut().filter(|gap| !gap.is_empty()) {
+        if missing == 0 {
+            break;
         }
-        self.spans.retain(|span| !span.is_empty());
-    }
-
-    /// Takes free buckets: those beside its own first, then from the largest gap on.
-    fn grow(&mut self, to: u32, gaps: &mut [Span]) -> Result<(), ExperimentError> {
-        let mut missing = to.saturating_sub(self.len());
-        let end = self.spans.last().map(|last| last.to);
-        gaps.sort_by_key(|gap| (Some(gap.from) != end, u32::MAX - gap.len(), gap.from));
-        for gap in gaps.iter_mut().filter(|gap| !gap.is_empty()) {
-            if missing == 0 {
-                break;
-            }
-            let taken = Span { from: gap.from, to: gap.from + missing.min(gap.len()) };
-            (gap.from, missing) = (taken.to, missing - taken.len());
-            match self.spans.last_mut().filter(|last| last.to == taken.from) {
-                Some(last) => last.to = taken.to,
-                None => self.spans.push(taken),
-            }
+        let taken = Span { from: gap.from, to: gap.from + missing.min(gap.len()) };
+        (gap.from, missing) = (taken.to, missing - taken.len());
+        match slice.spans.last_mut().filter(|last| last.to == taken.from) {
+            Some(last) => last.to = taken.to,
+            None => slice.spans.push(taken),
         }
-        if self.spans.len() > RANGES_MAX {
-            let (layer, experiment) = (self.layer.clone(), self.experiment.clone());
-            return Err(ExperimentError::Fragmented { layer, experiment, ranges: RANGES_MAX });
-        }
-        Ok(())
     }
+    if slice.spans.len() > RANGES_MAX {
+        let (layer, experiment) = (slice.layer.clone(), slice.experiment.clone());
+        return Err(ExperimentError::Fragmented { layer, experiment, ranges: RANGES_MAX });
+    }
+    Ok(())
 }
 
 /// The arms' buckets, cut by the running sum of weights: they add up to all of them, whatever the weights.
@@ -210,14 +135,14 @@ impl Layers {
         let mut slices: Vec<Slice> = policies
             .iter()
             .map(|policy| {
-                let mut slice = self.slice(&policy.name).cloned().unwrap_or_else(|| Slice::new(policy));
-                slice.shrink(policy.share.ppm());
+                let mut slice = self.slice(&policy.name).cloned().unwrap_or_else(|| fresh(policy));
+                shrink(&mut slice, policy.share.ppm());
                 slice
             })
             .collect();
         let mut gaps = gaps(&slices);
         for (slice, policy) in slices.iter_mut().zip(policies) {
-            slice.grow(policy.share.ppm(), &mut gaps)?;
+            grow(slice, policy.share.ppm(), &mut gaps)?;
         }
         Ok(slices)
     }

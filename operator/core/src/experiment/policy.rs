@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use fairway_wire::{Target, Weight};
+use fairway_wire::{Treatment, Weight};
 use serde::{Deserialize, Serialize};
 
 use super::error::ExperimentError;
@@ -21,7 +21,8 @@ pub const GUARDRAILS_MAX: usize = 16;
 pub struct ExperimentPolicy {
     /// Its name; with the layer it is the salt of its arms.
     pub name: String,
-    /// Experiments of one layer exclude each other, those of different layers are independent. The salt of who takes part.
+    /// Experiments of one layer exclude each other, those of different layers are independent; whoever is drawn by two is in
+    /// the one whose layer comes first by name. The salt of who takes part.
     pub layer: String,
     /// Share of the users who are not held back.
     pub share: Weight,
@@ -53,16 +54,6 @@ pub struct Arm {
     pub treatment: Treatment,
     /// Its part: of 1, 1 and 2 the last has half of the experiment's users.
     pub weight: u32,
-}
-
-/// What users of an arm get.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Treatment {
-    /// Answers of this version.
-    Version(Target),
-    /// What everybody gets without a model: a holdback.
-    Baseline,
 }
 
 /// What no arm may harm. Compared with control.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::evidence::{self, ArmEvidence, ArmRecord, ArmSeen, ArmVerdict, Closed};
 use super::policy::{Arm, ExperimentPolicy};
 use crate::Reason;
+use crate::plan::{elapsed, spell};
 
 /// An experiment that has users.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,13 @@ pub struct Running {
     /// What each arm has shown, control among them.
     pub arms: BTreeMap<String, ArmEvidence>,
     sample_ratio: SampleRatio,
+    /// How many users each counted one stands for.
+    #[serde(default = "one")]
+    users_each: f64,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// How an experiment ended.
@@ -74,7 +82,7 @@ fn shares<'a>(arms: impl Iterator<Item = &'a Arm>) -> Vec<f64> {
 impl Running {
     pub(super) fn new(rules: &ExperimentPolicy, now: Timestamp) -> Self {
         let sample_ratio = SampleRatio::new(&shares(rules.arms.iter()));
-        Self { started: now, rules: rules.clone(), arms: evidence::arms(rules), sample_ratio }
+        Self { started: now, rules: rules.clone(), arms: evidence::arms(rules), sample_ratio, users_each: 1.0 }
     }
 
     /// Closes an arm. Its users leave; the shares of the others are watched anew.
@@ -95,7 +103,8 @@ impl Running {
         self.arms.get(&arm.name).is_some_and(|evidence| evidence.closed.is_none())
     }
 
-    pub(super) fn absorb(&mut self, seen: &BTreeMap<String, ArmSeen>) {
+    pub(super) fn absorb(&mut self, seen: &BTreeMap<String, ArmSeen>, users_each: f64) {
+        self.users_each = users_each;
         let open = self.rules.arms.iter().filter(|arm| self.is_open(arm));
         let users: Vec<u64> = open.map(|arm| seen.get(&arm.name).map_or(0, |seen| seen.new_users)).collect();
         self.sample_ratio.update(&users);
@@ -124,7 +133,7 @@ impl Running {
 
     pub(super) fn verdict(&self, arm: &str) -> ArmVerdict {
         let control = self.control();
-        self.arms.get(arm).map_or(ArmVerdict::None, |evidence| evidence.verdict(&self.rules, &control))
+        self.arms.get(arm).map_or(ArmVerdict::None, |it| it.verdict(&self.rules, &control, self.users_each))
     }
 
     /// The open arm that is better than control by most.
@@ -139,6 +148,29 @@ impl Running {
         best.map(|(arm, _)| arm.name.clone())
     }
 
+    /// Open challengers of which nothing is proved.
+    pub(super) fn undecided(&self) -> usize {
+        let open = self.rules.challengers().filter(|arm| self.is_open(arm));
+        open.filter(|arm| self.verdict(&arm.name) != ArmVerdict::Better).count()
+    }
+
+    /// How far it is.
+    pub fn progress(&self, now: Timestamp) -> Reason {
+        let (age, open) = (spell(elapsed(self.started, now)), self.rules.challengers().filter(|arm| self.is_open(arm)));
+        if self.rules.max_duration.is_none() {
+            return Reason::new("Measuring", format!("a permanent holdback, for {age}: {}", self.sentence()));
+        }
+        let (open, undecided) = (open.count(), self.undecided());
+        Reason::new("Progressing", format!("{undecided} of {open} arms undecided after {age}: {}", self.sentence()))
+    }
+
+    /// The arms as they stand, in the order of the policy.
+    pub fn records(&self) -> Vec<ArmRecord> {
+        let control = self.control();
+        let arm = |arm: &Arm| self.arms.get(&arm.name)?.record(&self.rules, &arm.name, &control, self.users_each);
+        self.rules.arms.iter().filter_map(arm).collect()
+    }
+
     /// The goals of all challengers.
     pub(super) fn sentence(&self) -> String {
         let goal = |arm: &Arm| {
@@ -149,8 +181,6 @@ impl Running {
     }
 
     pub(super) fn record(&self, result: ExperimentResult, reason: Reason, now: Timestamp) -> Record {
-        let control = self.control();
-        let arm = |arm: &Arm| self.arms.get(&arm.name)?.record(&self.rules, &arm.name, &control);
         Record {
             started: self.started,
             ended: now,
@@ -160,7 +190,7 @@ impl Running {
             alpha: self.rules.alpha(),
             sample_ratio_ln_e: self.sample_ratio.ln_e(),
             sample_ratio: self.sample_ratio.sentence(),
-            arms: self.rules.arms.iter().filter_map(arm).collect(),
+            arms: self.records(),
             rules: self.rules.clone(),
         }
     }

@@ -104,6 +104,7 @@ fn a_window_that_comes_twice_counts_once() {
             requests: &[],
             serve_baseline: false,
             lease: LEASE,
+            experiments: &[],
         };
         decide(&world.policy, &observed, world.now)
     };

@@ -45,6 +45,7 @@ fn a_version_that_never_loads_is_given_up() {
             requests: &[],
             serve_baseline: false,
             lease: Duration::from_secs(30),
+            experiments: &[],
         };
         decide(&world.policy, &observed, now)
     };

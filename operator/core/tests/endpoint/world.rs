@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fairway_core::Plan;
-use fairway_core::endpoint::{EndpointEffect, EndpointObserved, EndpointStatus, RolloutRequest, RolloutResult, decide};
+use fairway_core::endpoint::{
+    AskedExperiment, EndpointEffect, EndpointObserved, EndpointStatus, RolloutRequest, RolloutResult, decide,
+};
+use fairway_core::experiment::Record;
 use fairway_core::policy::{
     EndpointPolicy, Margin, OnInconclusive, OnLowTraffic, OnMissingTelemetry, Probability, RolloutGate, Step, Steps,
 };
-use fairway_wire::{Arm, ArmKey, ErrorKind, Route, Target, Track, Weight, Window};
+use fairway_wire::{Arm, ArmKey, ErrorKind, Route, Target, Track, Weight, Window, arm_name};
 use jiff::Timestamp;
 
 pub const MINUTE: Duration = Duration::from_secs(60);
@@ -67,6 +70,11 @@ pub struct World {
     pub canary_reward: f64,
     pub silent: bool,
     pub matured: Vec<(Timestamp, Window)>,
+    pub experiments: Vec<AskedExperiment>,
+    /// Reward and errors of an arm's requests, by `experiment/arm`; 0.2 and none unless told.
+    pub natures: BTreeMap<String, (f64, f64)>,
+    pub archived: Vec<Box<Record>>,
+    users: u64,
 }
 
 impl World {
@@ -87,6 +95,10 @@ impl World {
             canary_reward: 0.2,
             silent: false,
             matured: Vec::new(),
+            experiments: Vec::new(),
+            natures: BTreeMap::new(),
+            archived: Vec::new(),
+            users: 0,
         }
     }
 
@@ -116,15 +128,19 @@ impl World {
             requests,
             serve_baseline: false,
             lease: LEASE,
+            experiments: &self.experiments,
         };
         let plan = decide(&self.policy, &observed, self.now);
         assert_eq!(plan, decide(&self.policy, &observed, self.now), "I6: same input, same plan");
+        let broken = fairway_core::invariants::endpoint(&self.policy, &observed, &plan, self.now);
+        assert!(broken.is_empty(), "{broken:?}");
         let stored = serde_json::to_string(&plan).unwrap();
         assert_eq!(serde_json::from_str::<Plan<EndpointEffect, EndpointStatus>>(&stored).unwrap(), plan);
         for effect in &plan.effects {
             match effect {
                 EndpointEffect::Load { target } => drop(self.ready.insert(target.digest.clone())),
                 EndpointEffect::Scale { .. } => {}
+                EndpointEffect::Archive { record } => self.archived.push(record.clone()),
                 EndpointEffect::Unload { digest } => drop(self.ready.remove(digest)),
                 EndpointEffect::SetRoute { route } => self.route = Some(route.clone()),
                 EndpointEffect::MoveChampion { to, .. } => self.champions.push(to.version),
@@ -154,7 +170,7 @@ impl World {
         ];
         for (target, track, requests, errors, reward) in sides {
             let Some(target) = target.filter(|_| requests > 0) else { continue };
-            let key = ArmKey { digest: target.digest, track, segment: String::new() };
+            let key = ArmKey { digest: target.digest, track, segment: String::new(), arm: String::new() };
             let arm = window.arms.entry(key.clone()).or_default();
             arm.requests = requests;
             arm.errors.insert(ErrorKind::Error, (requests as f64 * errors) as u64);
@@ -164,6 +180,31 @@ impl World {
                 let hash = mix(self.seq * 1_000_003 + i);
                 let earns = ((hash >> 8) % 1_000) as f64 / 1_000.0 < reward;
                 cells.record(hash as u8, f64::from(u8::from(earns)));
+            }
+        }
+        for slice in &route.experiments {
+            for portion in &slice.arms {
+                let of_all = f64::from(slice.len()) * f64::from(portion.span.len()) / 1e12;
+                let requests = (self.requests_a_minute as f64 * of_all) as u64;
+                let name = arm_name(&slice.experiment, &portion.arm);
+                let (reward, errors) = self.natures.get(&name).copied().unwrap_or((0.2, 0.0));
+                let digest = portion.treatment.target().map_or_else(String::new, |target| target.digest.clone());
+                let key = ArmKey { digest, track: Track::Experiment, segment: String::new(), arm: name };
+                let arm = window.arms.entry(key.clone()).or_default();
+                arm.requests = requests;
+                arm.errors.insert(ErrorKind::Error, (requests as f64 * errors) as u64);
+                // Every other request is of somebody new.
+                let places = (0..requests / 2).map(|_| {
+                    self.users += 1;
+                    (mix(self.users) >> 20) as u16
+                });
+                arm.new_users = places.collect();
+                let cells = matured.arms.entry(key).or_default().reward.entry(route.generation).or_default();
+                for i in 0..requests {
+                    let hash = mix(self.seq * 1_000_003 + i + 77);
+                    let earns = ((hash >> 8) % 1_000) as f64 / 1_000.0 < reward;
+                    cells.record(hash as u8, f64::from(u8::from(earns)));
+                }
             }
         }
         self.matured.push((self.now + self.policy.reward_within, matured));

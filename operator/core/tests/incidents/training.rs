@@ -202,7 +202,7 @@ impl Training {
             features: BTreeMap::from([("segment".to_owned(), histogram(&self.segments))]),
             ..Arm::default()
         };
-        window.arms.insert(ArmKey { digest, track: Track::Stable, segment: String::new() }, arm);
+        window.arms.insert(ArmKey { digest, track: Track::Stable, segment: String::new(), arm: String::new() }, arm);
         window
     }
 }

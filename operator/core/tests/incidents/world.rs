@@ -197,6 +197,7 @@ impl Shop {
             requests,
             serve_baseline: false,
             lease: LEASE,
+            experiments: &[],
         };
         let plan = decide(&self.policy, &observed, self.now);
         assert_eq!(plan, decide(&self.policy, &observed, self.now), "the same input gives the same plan");
@@ -230,6 +231,7 @@ impl Shop {
                 self.spread_route();
             }
             EndpointEffect::MoveChampion { to, .. } => self.champion = Some(to.version),
+            EndpointEffect::Archive { .. } => {}
         }
         self.done.push((self.now, effect));
     }
@@ -268,7 +270,7 @@ impl Shop {
             let wanted = requests as f64 * errors;
             let rest = f64::from(u8::from(even(seed) < wanted.fract()));
             let failed = if answers { (wanted.floor() + rest) as u64 } else { requests };
-            let key = ArmKey { digest: target.digest, track, segment: String::new() };
+            let key = ArmKey { digest: target.digest, track, segment: String::new(), arm: String::new() };
             let arm = window.arms.entry(key.clone()).or_default();
             arm.requests = requests;
             arm.errors.insert(ErrorKind::Error, failed);

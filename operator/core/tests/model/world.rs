@@ -179,7 +179,8 @@ impl World {
             features: self.features.iter().map(|(name, counts)| ((*name).to_owned(), histogram(counts))).collect(),
             ..Arm::default()
         };
-        let key = ArmKey { digest: target.digest.clone(), track: Track::Stable, segment: String::new() };
+        let key =
+            ArmKey { digest: target.digest.clone(), track: Track::Stable, segment: String::new(), arm: String::new() };
         window.arms.insert(key, arm);
         window
     }

@@ -136,6 +136,7 @@ impl<'a> Stage<'a> {
             requests: Vec::new(),
             serve_baseline: false,
             lease: LEASE.max(traffic.period.saturating_mul(LEASE_PERIODS)),
+            experiments: Vec::new(),
         };
         Self {
             policy,
@@ -163,7 +164,7 @@ impl<'a> Stage<'a> {
                     self.inputs.acked = route.generation;
                 }
                 EndpointEffect::Load { target } => drop(self.inputs.ready.insert(target.digest)),
-                EndpointEffect::Scale { .. } => {}
+                EndpointEffect::Scale { .. } | EndpointEffect::Archive { .. } => {}
                 EndpointEffect::Unload { digest } => drop(self.inputs.ready.remove(&digest)),
                 EndpointEffect::MoveChampion { to, .. } => self.inputs.champion = Some(to.version),
             }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fairway_stats::Fixed;
-use fairway_wire::{Arm, Track, Window};
+use fairway_wire::{Arm, ArmKey, Track, Window};
 use jiff::Timestamp;
 use thiserror::Error;
 
@@ -69,7 +69,9 @@ impl Record {
             return;
         }
         let mut counts: BTreeMap<usize, Counts> = BTreeMap::new();
-        for (key, arm) in window.arms.iter().filter(|(key, _)| key.track != Track::Holdback && !key.digest.is_empty()) {
+        // Users who are held back or in an experiment would be on no rollout.
+        let rolled = |key: &ArmKey| matches!(key.track, Track::Stable | Track::Canary) && !key.digest.is_empty();
+        for (key, arm) in window.arms.iter().filter(|(key, _)| rolled(key)) {
             let next = self.segments.len();
             let segment = *self.segments.entry(key.segment.clone()).or_insert(next);
             let sum = counts.entry(segment).or_insert_with(|| Counts { segment, ..Counts::default() });

@@ -172,7 +172,12 @@ impl<'a> Router<'a> {
             }
             let failed = binomial(&mut self.chance, requests, errors);
             let late = binomial(&mut self.chance, requests, slow).min(requests - failed);
-            let key = ArmKey { digest: target.digest, track, segment: self.traffic.segments[flow.segment].clone() };
+            let key = ArmKey {
+                digest: target.digest,
+                track,
+                segment: self.traffic.segments[flow.segment].clone(),
+                arm: String::new(),
+            };
             let arm = window.arms.entry(key).or_default();
             arm.requests += requests;
             arm.slow += late;
@@ -197,7 +202,7 @@ impl<'a> Router<'a> {
                 self.truth.on_canary += requests;
                 self.truth.by_segment[segment] += requests as f64;
             }
-            Track::Stable | Track::Holdback => self.truth.promoted[segment] += requests as f64,
+            Track::Stable | Track::Holdback | Track::Experiment => self.truth.promoted[segment] += requests as f64,
         }
     }
 
@@ -214,7 +219,12 @@ impl<'a> Router<'a> {
             return;
         }
         let segment = &self.traffic.segments[flow.segment];
-        let key = |target: &Target, track| ArmKey { digest: target.digest.clone(), track, segment: segment.clone() };
+        let key = |target: &Target, track| ArmKey {
+            digest: target.digest.clone(),
+            track,
+            segment: segment.clone(),
+            arm: String::new(),
+        };
         let (mut of_canary, mut of_stable, mut pair) = (Arm::default(), Arm::default(), Pair::default());
         let [canary_cells, stable_cells] =
             [&mut of_canary, &mut of_stable].map(|arm| arm.reward.entry(era.generation).or_default());

@@ -1,0 +1,86 @@
+//! The endpoint's ModelExperiments: what they ask for, the records of those that have ended, and their statuses.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use fairway_api::{ModelExperiment, ModelExperimentStatus};
+use fairway_core::endpoint::EndpointEffect;
+use fairway_registry::State;
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::{Decided, EndpointLoop, Opened, Subject};
+use crate::context::Context;
+use crate::experiments::{Experiments, experiment_conditions, experiment_key, experiment_status, experiments};
+use crate::report;
+
+/// Records that this process has seen in the bucket.
+#[derive(Default)]
+pub(super) struct Archived(BTreeSet<String>);
+
+/// The endpoint's experiments, as far as they can be read; one that cannot be read is told by nobody but `kubectl`.
+fn of_endpoint(context: &Context, subject: &Subject) -> Vec<Arc<crate::context::Guarded<ModelExperiment>>> {
+    let (namespace, name) = &subject.key;
+    let ours = |it: &ModelExperiment| it.namespace().as_ref() == Some(namespace) && it.spec.endpoint == *name;
+    let mut all = context.experiments.state();
+    all.retain(|it| it.0.as_ref().is_ok_and(ours));
+    all.sort_by_key(|it| it.name_any());
+    all
+}
+
+impl EndpointLoop {
+    /// What manifests ask for, as core takes it.
+    pub(super) fn experiments(
+        &self,
+        context: &Context,
+        subject: &Subject,
+        opened: &Opened,
+        registered: Option<&State>,
+    ) -> Experiments {
+        let objects = of_endpoint(context, subject);
+        let readable = objects.iter().filter_map(|it| it.0.as_ref().ok());
+        // One that is being deleted asks for nothing any more.
+        let alive = readable.filter(|it| it.metadata.deletion_timestamp.is_none());
+        let named: Vec<_> = alive.map(|it| (it.name_any(), &it.spec)).collect();
+        let named = named.iter().map(|(name, spec)| (name.as_str(), *spec));
+        experiments(named, &opened.kept.status, registered, &self.archived.0)
+    }
+
+    /// Keeps the records that the plan asks to be kept.
+    pub(super) async fn archive(&mut self, decided: &Decided) -> Result<()> {
+        let opened = self.opened.as_ref().context("the endpoint is not open")?;
+        for effect in &decided.plan.effects {
+            let EndpointEffect::Archive { record } = effect else { continue };
+            opened.endpoint_log.put_experiment(&experiment_key(record), serde_json::to_vec(record)?.into()).await?;
+            self.archived.0.insert(record.rules.name.clone());
+        }
+        Ok(())
+    }
+
+    /// Says in each experiment's status how it stands.
+    pub(super) async fn report_experiments(
+        &self,
+        context: &Context,
+        subject: &Subject,
+        decided: &Decided,
+        now: Timestamp,
+    ) -> Result<()> {
+        for object in of_endpoint(context, subject) {
+            let Ok(experiment) = &object.0 else { continue };
+            let name = experiment.name_any();
+            let known = decided.plan.status.experiments.known.get(&name);
+            let refused = decided.refused.get(&name);
+            let before = experiment.status.clone().unwrap_or_default();
+            let generation = experiment.metadata.generation;
+            let told = experiment_conditions(known, refused, now);
+            let after = ModelExperimentStatus {
+                conditions: report::conditions(&told, &before.conditions, generation, now),
+                ..known.map_or_else(ModelExperimentStatus::default, |known| experiment_status(known, generation))
+            };
+            let before = serde_json::to_value(&experiment.status)?;
+            report::status(context, experiment, &before, &serde_json::to_value(after)?, false).await?;
+        }
+        Ok(())
+    }
+}
