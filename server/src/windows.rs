@@ -177,7 +177,12 @@ impl Windows {
         let mut inner = self.lock();
         inner.roll(now_ms, self.period_ms);
         if inner.open.generation != generation {
-            inner.close_now(now_ms, self.period_ms);
+            // Also when nothing was counted yet: somebody may still be at it.
+            if inner.open.generation > 0 {
+                inner.close(now_ms, self.period_ms);
+            } else {
+                inner.close_now(now_ms, self.period_ms);
+            }
             inner.open.generation = generation;
         }
     }
@@ -265,9 +270,12 @@ impl Inner {
     }
 
     fn close_now(&mut self, now_ms: i64, period_ms: i64) {
-        if now_ms <= self.open.start_ms && !self.open.touched {
-            return;
+        if now_ms > self.open.start_ms || self.open.touched {
+            self.close(now_ms, period_ms);
         }
+    }
+
+    fn close(&mut self, now_ms: i64, period_ms: i64) {
         let end_ms = now_ms.max(self.open.start_ms + 1);
         self.open.end_ms = end_ms;
         self.replace(end_ms, after(end_ms, period_ms));

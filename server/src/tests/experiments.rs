@@ -114,7 +114,7 @@ async fn rewards_are_the_arms_also_after_a_restart() {
     let within = i64::try_from(config().reward_within.as_secs()).unwrap();
     clock.advance(1);
     clock_again.advance((within + 60) * 1_000);
-    let window = merged(again.take_windows());
+    let window = merged(again.flush_windows());
     let arm = window.arms.iter().find(|(key, _)| key.arm == "diversity/b").map(|(_, arm)| arm);
     let rewards: f64 = arm.unwrap().reward.values().map(|cells| cells.sum()).sum();
     assert!(rewards >= 1.0, "{rewards}");

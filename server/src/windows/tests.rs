@@ -85,3 +85,17 @@ fn windows_that_nobody_takes_are_bounded() {
     // Taking closes two more: the last one, and the idle stretch after it.
     assert_eq!(take(&windows, i64::from(i32::MAX))[0].4, 11);
 }
+
+#[test]
+fn whoever_counts_late_is_counted_even_if_two_routes_came_at_once() {
+    let windows = windows(0);
+    windows.begin(3, 1);
+    // Somebody is being answered under the first route and has not been counted yet.
+    windows.begin(3, 2);
+    windows.observe(3, 1, ARM, Observation::default());
+    windows.observe(4, 2, ARM, Observation::default());
+    let taken = take(&windows, 100);
+    let counted: Vec<(u64, u64)> = taken.iter().map(|window| (window.2, window.3)).filter(|it| it.1 > 0).collect();
+    assert_eq!(counted, [(1, 1), (2, 1)]);
+    assert!(taken.windows(2).all(|two| two[0].1 == two[1].0), "no gaps: {taken:?}");
+}

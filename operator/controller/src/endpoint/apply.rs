@@ -20,6 +20,7 @@ use kube::{Api, ResourceExt};
 
 use super::build::{Builder, orders_of};
 use super::observe::ordered_replicas;
+use super::trials::Archived;
 use super::{Decided, EndpointLoop, Opened, Subject, scaled};
 use crate::apply::{apply, apply_of, delete, delete_ours, ensure};
 use crate::call::{call, has_code};
@@ -57,8 +58,7 @@ impl EndpointLoop {
         self.order(context, &builder, decided, &versions).await?;
         ensure::<Deployment>(context, &context.deployments, &builder.routers()?).await?;
         let opened = self.opened.as_mut().context("the endpoint is not open")?;
-        opened.name_champion().await?;
-        self.archive(decided).await?;
+        opened.carry_out(&mut self.archived).await?;
         for (target, _, wanted) in counts.iter().filter(|(_, existing, wanted)| wanted < existing) {
             ensure::<Deployment>(context, &context.deployments, &builder.servers(target, *wanted)?).await?;
         }
@@ -233,18 +233,21 @@ fn replicas(subject: &Subject, decided: &Decided, digest: &str, existing: Option
 }
 
 impl Opened {
-    /// Moves the alias, unless it is there already. Somebody else's move in between is read again and overruled: the
-    /// endpoint's own log says what is stable.
-    async fn name_champion(&mut self) -> Result<()> {
+    /// What the last plan, or one before an operator that was killed, asks of the bucket.
+    async fn carry_out(&mut self, archived: &mut Archived) -> Result<()> {
         while let Some(effect) = self.kept.undone.front() {
-            if let EndpointEffect::MoveChampion { to, why } = effect {
-                self.move_champion(&to.clone(), &why.clone()).await?;
+            match effect {
+                EndpointEffect::MoveChampion { to, why } => self.move_champion(&to.clone(), &why.clone()).await?,
+                EndpointEffect::Archive { record } => archived.keep(&self.endpoint_log, record).await?,
+                _ => {}
             }
             self.kept.undone.pop_front();
         }
         Ok(())
     }
 
+    /// Moves the alias, unless it is there already. Somebody else's move in between is read again and overruled: the
+    /// endpoint's own log says what is stable.
     async fn move_champion(&self, to: &Target, why: &str) -> Result<()> {
         let why: String = why.chars().take(REASON_MAX).collect();
         for _ in 0..5 {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use fairway_api::{ModelExperiment, ModelExperimentStatus};
-use fairway_core::endpoint::EndpointEffect;
-use fairway_registry::State;
+use fairway_core::experiment::Record;
+use fairway_registry::{EndpointLog, State};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -18,6 +18,16 @@ use crate::report;
 /// Records that this process has seen in the bucket.
 #[derive(Default)]
 pub(super) struct Archived(BTreeSet<String>);
+
+impl Archived {
+    /// Keeps a record.
+    pub(super) async fn keep(&mut self, log: &EndpointLog, record: &Record) -> Result<()> {
+        let bytes = serde_json::to_vec(record)?;
+        log.put_experiment(&experiment_key(record), bytes.into()).await.context("keeping an experiment's record")?;
+        self.0.insert(record.rules.name.clone());
+        Ok(())
+    }
+}
 
 /// The endpoint's experiments, as far as they can be read; one that cannot be read is told by nobody but `kubectl`.
 fn of_endpoint(context: &Context, subject: &Subject) -> Vec<Arc<crate::context::Guarded<ModelExperiment>>> {
@@ -45,17 +55,6 @@ impl EndpointLoop {
         let named: Vec<_> = alive.map(|it| (it.name_any(), &it.spec)).collect();
         let named = named.iter().map(|(name, spec)| (name.as_str(), *spec));
         experiments(named, &opened.kept.status, registered, &self.archived.0)
-    }
-
-    /// Keeps the records that the plan asks to be kept.
-    pub(super) async fn archive(&mut self, decided: &Decided) -> Result<()> {
-        let opened = self.opened.as_ref().context("the endpoint is not open")?;
-        for effect in &decided.plan.effects {
-            let EndpointEffect::Archive { record } = effect else { continue };
-            opened.endpoint_log.put_experiment(&experiment_key(record), serde_json::to_vec(record)?.into()).await?;
-            self.archived.0.insert(record.rules.name.clone());
-        }
-        Ok(())
     }
 
     /// Says in each experiment's status how it stands.
