@@ -4,6 +4,7 @@ mod backtest;
 mod cluster;
 mod plane;
 mod registry;
+mod storage;
 mod train;
 
 use std::path::PathBuf;
@@ -20,7 +21,8 @@ pub use registry::{
     ActorArgument, AliasName, AuthorArgument, ModelName, Registry, RegistryArgument, StoreArgument, StoreOption,
     VersionName, options_of,
 };
-pub use train::{Train, TrainPart, TrainRun};
+pub use storage::{StorageInitializer, StorageUri};
+pub use train::{Train, TrainFolder, TrainPart, TrainRun};
 
 /// Keeps personalization models good in production: notices that a model no longer fits its users, trains a successor,
 /// proves it on a canary, and takes it back by itself when it does harm.
@@ -98,6 +100,15 @@ pub enum Command {
     ///
     /// Example:  fairway router --orders-file orders.json --model recs --users-key users.key
     Router(Router),
+    /// Fetch versions into folders, for KServe, which runs this before a model server starts
+    ///
+    /// The image of a ClusterStorageContainer: KServe adds the URI of the InferenceService (`storageUri`) and a folder. Every byte
+    /// is checked against the version's digest, and a signature where keys are given. The folder may be there, and is not
+    /// replaced: the version's files are moved in when all are checked, manifest.json last. Files that are there already are
+    /// checked and left; another version of a registry makes room.
+    ///
+    /// Example:  fairway storage-initializer fairway://shop/recs@champion /mnt/models --registry s3://models/shop
+    StorageInitializer(StorageInitializer),
     /// Replay recorded purchases as live traffic and compare ways to retrain
     ///
     /// Each invoice of a known customer is a visit: recommend 20 items, then feed back what was bought. Four policies are

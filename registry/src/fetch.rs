@@ -171,8 +171,8 @@ fn same(path: &str, expected: &File, bytes: u64, sha256: String) -> Result<()> {
     Err(Error::Tampered { path: path.to_owned(), expected: expected.sha256.clone(), found })
 }
 
-/// Whether a local folder holds exactly this tree, but for a signature beside it.
-async fn holds(folder: &FilePath, digest: &Digest) -> bool {
+/// Whether a local folder holds exactly this tree, every byte of it, but for a signature beside it.
+pub async fn holds(folder: &FilePath, digest: &Digest) -> bool {
     let (folder, digest) = (folder.to_path_buf(), digest.clone());
     let check = move || {
         let bytes = std::fs::read(folder.join(MANIFEST)).ok()?;

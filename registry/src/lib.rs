@@ -50,6 +50,7 @@ mod tests;
 pub use digest::Digest;
 pub use endpoint::EndpointLog;
 pub use error::{Error, Result};
+pub use fetch::holds;
 pub use gc::{Candidate, Collected, Collection, QUARANTINE, Tree};
 pub use jiff::Timestamp;
 pub use manifest::{File, Manifest};

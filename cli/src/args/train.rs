@@ -36,7 +36,7 @@ pub enum TrainPart {
     /// that was trained here. Exit codes are those of `fairway train`.
     ///
     /// Example:  fairway train publish /work --registry s3://models/shop --model recs --run 0007-drift
-    Publish(TrainFolder),
+    Publish(TrainPublish),
 }
 
 /// A run, and the folder between its parts.
@@ -47,6 +47,19 @@ pub struct TrainFolder {
     /// The run
     #[command(flatten)]
     pub run: TrainRun,
+}
+
+/// What is published, and when.
+#[derive(Debug, Args)]
+pub struct TrainPublish {
+    /// The folder
+    #[command(flatten)]
+    pub folder: TrainFolder,
+    /// Wait for SIGTERM first. For a container beside the one that trains: Kubernetes sends it to an init container with
+    /// restartPolicy Always once that one has ended. A bundle that is not whole then is left alone, with exit code 1: the
+    /// trainer may have been stopped half-way
+    #[arg(long)]
+    pub when_stopped: bool,
 }
 
 /// Which run. What is required may be missing where a subcommand brings its own.

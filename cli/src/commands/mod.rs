@@ -14,6 +14,7 @@ mod run;
 mod serve;
 mod state;
 mod status;
+mod storage_initializer;
 mod story;
 mod train;
 mod up;
@@ -42,6 +43,7 @@ pub async fn run(arguments: Arguments) -> Result<Code> {
         Command::Run(run) => run::run(run).await,
         Command::Serve(serve) => serve::run(serve).await,
         Command::Router(router) => router::run(router).await,
+        Command::StorageInitializer(initializer) => storage_initializer::run(&initializer).await,
         Command::Train(train) => train::run(train).await,
         Command::Replay(replay) => replay::run(replay).await,
         Command::Backtest(backtest) => backtest::run(*backtest).await,

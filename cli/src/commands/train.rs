@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tracing::Instrument;
 
 use super::up::Signals;
-use crate::args::{Train, TrainPart, TrainRun};
+use crate::args::{Train, TrainFolder, TrainPart, TrainRun};
 use crate::exit::{Code, Invalid};
 use crate::output;
 use crate::train::{self, Ended, Job};
@@ -18,6 +18,7 @@ enum Part {
     Whole,
     Prepare(PathBuf),
     Publish(PathBuf),
+    PublishOnceStopped(PathBuf),
 }
 
 /// Which of several pods of a Job this is, as Kubernetes says it.
@@ -36,14 +37,21 @@ fn follows(node: Option<&str>) -> bool {
 pub async fn run(train: Train) -> Result<Code> {
     let (part, run) = match train.part {
         Some(TrainPart::Prepare(folder)) => (Part::Prepare(folder.dir), folder.run),
-        Some(TrainPart::Publish(folder)) => (Part::Publish(folder.dir), folder.run),
+        Some(TrainPart::Publish(publish)) => {
+            let TrainFolder { dir, run } = publish.folder;
+            (if publish.when_stopped { Part::PublishOnceStopped(dir) } else { Part::Publish(dir) }, run)
+        }
         None => (Part::Whole, train.whole),
     };
-    if matches!(part, Part::Publish(_)) && follows(std::env::var(NODE).ok().as_deref()) {
+    let mut signals = Signals::new()?;
+    if matches!(part, Part::PublishOnceStopped(_)) {
+        eprintln!("run {}: waiting for the container that trains to end", run.run.as_deref().unwrap_or_default());
+        signals.stop().await;
+    }
+    if matches!(part, Part::Publish(_) | Part::PublishOnceStopped(_)) && follows(std::env::var(NODE).ok().as_deref()) {
         eprintln!("the first of the pods that train together publishes: there is nothing to do for this one");
         return Ok(Code::Done);
     }
-    let mut signals = Signals::new()?;
     let temporary = tempfile::Builder::new().prefix("fairway-train-").tempdir().context("making a temporary folder")?;
     let job = job(run, temporary.path())?;
     let cancel = CancelFlag::new();
@@ -52,6 +60,10 @@ pub async fn run(train: Train) -> Result<Code> {
             Part::Whole => train::run(&job, &cancel).await.map(Some),
             Part::Prepare(dir) => train::prepare(&job, dir).await,
             Part::Publish(dir) => train::publish(&job, dir, &cancel).await.map(Some),
+            Part::PublishOnceStopped(dir) => {
+                train::left_whole(dir)?;
+                train::publish(&job, dir, &cancel).await.map(Some)
+            }
         }
     };
     let ended = ended.instrument(tracing::info_span!("train", run = job.run, model = job.model));

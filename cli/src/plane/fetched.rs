@@ -17,8 +17,22 @@ pub async fn fetched(
     signers: &[PublicKey],
     unsigned: &'static str,
 ) -> Result<PathBuf> {
+    signed(log, digest, signers, unsigned).await?;
+    Ok(log.fetch(digest, cache).await?)
+}
+
+/// Whether one of the keys has signed the version, where there are any.
+///
+/// # Errors
+/// None has.
+pub(super) async fn signed(
+    log: &ModelLog,
+    digest: &Digest,
+    signers: &[PublicKey],
+    unsigned: &'static str,
+) -> Result<()> {
     if !signers.is_empty() {
         log.verify(digest, signers).await.context(unsigned)?;
     }
-    Ok(log.fetch(digest, cache).await?)
+    Ok(())
 }

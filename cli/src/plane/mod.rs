@@ -6,8 +6,10 @@ mod fetched;
 mod foreign;
 pub mod history;
 mod orders_file;
+mod placed;
 
 pub use bucket::{Bucket, Keeper};
 pub use fetched::fetched;
 pub use foreign::Behind;
 pub use orders_file::OrdersFile;
+pub use placed::{Placed, placed};

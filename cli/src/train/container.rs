@@ -61,6 +61,15 @@ pub async fn prepare(job: &Job, dir: &Path) -> Result<Option<Ended>> {
     Ok(None)
 }
 
+/// Whether the container has left a bundle that may serve. Who is stopped by the same signal whether the container has ended or its
+/// pod is to go must know it before anything is said of the run for good.
+///
+/// # Errors
+/// It has not: the run has no result, and may be tried again.
+pub fn left_whole(dir: &Path) -> Result<()> {
+    findings(&dir.join(BUNDLE)).map_err(anyhow::Error::msg).context("nothing is published, and the run has no result")
+}
+
 /// Checks the bundle that the container has left, judges it, uploads it, and writes the run's result.
 ///
 /// # Errors
@@ -136,12 +145,18 @@ fn prepared_for(found: &Found, dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// All that keeps the bundle from serving.
+fn findings(dir: &Path) -> Result<(), String> {
+    let findings: Vec<String> = fairway_model::check(dir).iter().map(ToString::to_string).collect();
+    if findings.is_empty() {
+        return Ok(());
+    }
+    Err(format!("the container left no bundle that may serve: {}", findings.join("; ")))
+}
+
 /// The bundle, if it may serve and says that it is of this run.
 fn of_this_run(dir: &Path, plan: &TrainingPlan) -> Result<Bundle, String> {
-    let findings: Vec<String> = fairway_model::check(dir).iter().map(ToString::to_string).collect();
-    if !findings.is_empty() {
-        return Err(format!("the container left no bundle that may serve: {}", findings.join("; ")));
-    }
+    findings(dir)?;
     let bundle = Bundle::load(dir).map_err(|error| error.to_string())?;
     let (model, run) = (&bundle.manifest.model, &bundle.manifest.run);
     if (model, run) != (&plan.model, &plan.run) {

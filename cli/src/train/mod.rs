@@ -9,7 +9,7 @@ mod judge;
 mod record;
 
 pub use attempt::{Attempt, Attempted, remove};
-pub use container::{prepare, publish};
+pub use container::{left_whole, prepare, publish};
 pub use fairway_controller::TrainResult;
 pub use job::{Ended, Job, run};
 pub use record::{RunPlan, code};

@@ -1,5 +1,7 @@
 //! `fairway train`: what it leaves in the bucket, what it says, and how it ends.
 
+use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -170,21 +172,8 @@ async fn data_and_registry_in_a_bucket_are_reached_by_the_environment() {
     assert_eq!((output.status.code(), &last_line(&output)["result"]["code"]), (Some(5), &json!("AccessDenied")));
 }
 
-#[tokio::test]
-async fn a_container_between_prepare_and_publish_can_be_the_trainer() {
-    let shop = Shop::new().await;
-    shop.put_plan("r1", json!({})).await;
-    let part = |part: &str, run: &str| {
-        let output = shop.fairway(&["train", part, "desk", "--model", MODEL, "--run", run]).output().unwrap();
-        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
-    };
-    assert_eq!(part("prepare", "r1").0, 0);
-    let desk = shop.path("desk");
-    let plan: Value = serde_json::from_slice(&std::fs::read(desk.join("plan.json")).unwrap()).unwrap();
-    assert!(plan["run"] == "r1" && desk.join("interactions.parquet").exists());
-    let run = shop.model().await.run("r1").unwrap();
-
-    // The container: here it is the binary itself, which trains on the rows before the holdout in a registry of its own.
+/// The container: here it is the binary itself, which trains on the rows before the holdout in a registry of its own.
+async fn left_by_a_container(desk: &Path) {
     let other = Shop::new().await;
     std::fs::copy(desk.join("interactions.parquet"), other.path("rows.parquet")).unwrap();
     let sql = "SELECT * FROM interactions WHERE NOT holdout";
@@ -201,6 +190,23 @@ async fn a_container_between_prepare_and_publish_can_be_the_trainer() {
             std::fs::copy(&path, desk.join("bundle").join(name)).unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn a_container_between_prepare_and_publish_can_be_the_trainer() {
+    let shop = Shop::new().await;
+    shop.put_plan("r1", json!({})).await;
+    let part = |part: &str, run: &str| {
+        let output = shop.fairway(&["train", part, "desk", "--model", MODEL, "--run", run]).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(part("prepare", "r1").0, 0);
+    let desk = shop.path("desk");
+    let plan: Value = serde_json::from_slice(&std::fs::read(desk.join("plan.json")).unwrap()).unwrap();
+    assert!(plan["run"] == "r1" && desk.join("interactions.parquet").exists());
+    let run = shop.model().await.run("r1").unwrap();
+
+    left_by_a_container(&desk).await;
     let (code, text) = part("publish", "r1");
     assert_eq!(code, 0, "{text}");
     let result: Value = run.result().await.unwrap().unwrap();
@@ -218,4 +224,39 @@ async fn a_container_between_prepare_and_publish_can_be_the_trainer() {
     assert_eq!(part("prepare", "r2").0, 0);
     let (code, text) = part("publish", "r2");
     assert!(code == 5 && text.contains("bundle.json"), "{text}");
+}
+
+#[tokio::test]
+async fn beside_a_container_it_is_published_once_that_has_ended() {
+    let shop = Shop::new().await;
+    shop.put_plan("r1", json!({})).await;
+    let prepared = shop.fairway(&["train", "prepare", "desk", "--model", MODEL, "--run", "r1"]).status().unwrap();
+    assert!(prepared.success());
+    let run = shop.model().await.run("r1").unwrap();
+    // It waits, is asked to stop, and ends.
+    let stopped = |node: &str| {
+        let words = ["train", "publish", "desk", "--when-stopped", "--model", MODEL, "--run", "r1"];
+        let mut command = shop.fairway(&words);
+        command.env("JOB_COMPLETION_INDEX", node).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        assert!(lines.next().unwrap().unwrap().contains("waiting for the container"));
+        assert!(Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap().success());
+        let said: Vec<String> = lines.map_while(Result::ok).collect();
+        (process.wait().unwrap().code(), said.join("\n"))
+    };
+    // The pod goes, or the trainer fails, half-way: nothing is said of the run for good.
+    std::fs::create_dir(shop.path("desk/bundle")).unwrap();
+    std::fs::write(shop.path("desk/bundle/bundle.json"), "{").unwrap();
+    let (code, said) = stopped("0");
+    assert!(code == Some(1) && said.contains("no bundle that may serve"), "{said}");
+    assert_eq!(run.result::<Value>().await.unwrap(), None);
+
+    std::fs::remove_dir_all(shop.path("desk/bundle")).unwrap();
+    left_by_a_container(&shop.path("desk")).await;
+    assert_eq!(stopped("1").0, Some(0), "another pod's is not published");
+    assert_eq!(run.result::<Value>().await.unwrap(), None);
+    let (code, said) = stopped("0");
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(run.result::<Value>().await.unwrap().unwrap()["end"], "uploaded");
 }

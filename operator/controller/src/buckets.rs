@@ -97,11 +97,23 @@ pub(crate) fn url_of<'a>(model: &'a Model, default: Option<&'a str>) -> Result<&
     named.context("spec.registry is not set and this operator has no default (--registry): name a bucket")
 }
 
+/// The variables that a Secret gives to containers: the names of its keys, without what they hold.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) async fn variables_of(client: &Client, namespace: &str, name: &str) -> Result<Vec<String>> {
+    let secret = secret(client, namespace, name).await?;
+    // Others are left out by Kubernetes too.
+    let is_name = |key: &String| {
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        key.chars().all(fits) && !key.starts_with(|first: char| first.is_ascii_digit())
+    };
+    Ok(secret.data.unwrap_or_default().into_keys().filter(is_name).collect())
+}
+
 /// The options of a store, as the Secret has them: `AWS_ACCESS_KEY_ID` and the like.
 async fn options_of(client: &Client, namespace: &str, name: &str) -> Result<StoreOptions> {
-    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let secret =
-        call(|| format!("reading the Secret {namespace}/{name} (spec.storageSecretRef)"), api.get(name)).await?;
+    let secret = secret(client, namespace, name).await?;
     let mut options = StoreOptions::new();
     for (key, value) in secret.data.unwrap_or_default() {
         let value = String::from_utf8(value.0)
@@ -109,4 +121,9 @@ async fn options_of(client: &Client, namespace: &str, name: &str) -> Result<Stor
         options.insert(key.to_ascii_lowercase(), value);
     }
     Ok(options)
+}
+
+async fn secret(client: &Client, namespace: &str, name: &str) -> Result<Secret> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    call(|| format!("reading the Secret {namespace}/{name} (spec.storageSecretRef)"), api.get(name)).await
 }

@@ -28,6 +28,22 @@ pub(crate) fn is_conflict(error: &anyhow::Error) -> bool {
     error.chain().filter_map(|cause| cause.downcast_ref::<kube::Error>()).any(|error| has_code(error, 409))
 }
 
+/// What the API server, or an admission webhook, says of an object that it does not take as it is, and will not take later.
+pub(crate) fn refusal_of(error: &anyhow::Error) -> Option<String> {
+    error.chain().filter_map(|cause| cause.downcast_ref::<kube::Error>()).find_map(|error| match error {
+        kube::Error::Api(status) => {
+            // A 403 without a webhook speaks of a right, which may be given.
+            let refused = match status.code {
+                422 => true,
+                400 | 403 => status.message.contains("admission webhook"),
+                _ => false,
+            };
+            refused.then(|| status.message.clone())
+        }
+        _ => None,
+    })
+}
+
 /// Whether the answer has this HTTP status.
 pub(crate) fn has_code(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)

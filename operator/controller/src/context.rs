@@ -17,10 +17,11 @@ use tokio::sync::Mutex;
 use crate::board::Board;
 use crate::buckets::Buckets;
 use crate::endpoint::EndpointLoop;
+use crate::job_kinds::{JobSet, TrainJob};
 use crate::metrics::Metrics;
 use crate::model::ModelLoop;
 use crate::notify::Hooks;
-use crate::optional::{JobSet, Optional, ScaledObject};
+use crate::optional::{Optional, ScaledObject};
 use crate::routers::Asker;
 use crate::scaler::Loads;
 use crate::settings::Settings;
@@ -51,6 +52,7 @@ pub(crate) struct Context {
     pub(crate) hooks: Hooks,
     pub(crate) keda: Optional<ScaledObject>,
     pub(crate) job_sets: Optional<JobSet>,
+    pub(crate) train_jobs: Optional<TrainJob>,
     pub(crate) loads: Arc<Loads>,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Arc<Metrics>,

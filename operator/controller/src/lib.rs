@@ -17,7 +17,7 @@
 //! | what is remembered between looks | `kept`, `board` |
 //! | what people ask from the command line | `people` |
 //! | what webhooks are told | `notify`, `webhook` |
-//! | what not every cluster has | `optional` |
+//! | what not every cluster has | `optional`, `job_kinds` |
 //! | what KEDA asks | `scaler` |
 //!
 //! What it does not do: it decides nothing, serves no user, and never touches the bucket's data unless a manifest says so.
@@ -33,6 +33,7 @@ mod deletion;
 mod endpoint;
 mod experiments;
 mod health;
+mod job_kinds;
 mod kept;
 mod lease;
 mod look;

@@ -41,9 +41,24 @@ pub(crate) fn shortened(name: &str, most: usize) -> String {
     if name.len() <= most {
         return name.to_owned();
     }
-    let mark = hex::encode(&Sha256::digest(name.as_bytes())[..4]);
+    let mark = mark(name);
     let kept: String = name.chars().take(most - mark.len() - 1).collect();
     format!("{}-{mark}", kept.trim_end_matches(['-', '.']))
+}
+
+/// The same by the stricter rule of names that become host names (RFC 1035): a letter first, and no dots.
+pub(crate) fn strict(name: &str, most: usize) -> String {
+    if name.starts_with(|first: char| first.is_ascii_lowercase()) && !name.contains('.') {
+        return shortened(name, most);
+    }
+    // `a.b` and `a-b` are two names, and stay two.
+    let mark = if name.contains('.') { format!("-{}", mark(name)) } else { String::new() };
+    shortened(&format!("run-{}{mark}", name.replace('.', "-")), most)
+}
+
+/// Eight digits that tell a name from others.
+fn mark(name: &str) -> String {
+    hex::encode(&Sha256::digest(name.as_bytes())[..4])
 }
 
 /// Name of what serves a version: the endpoint's, with the first eight digits of the digest.
@@ -78,5 +93,17 @@ mod tests {
         let [a, b] = ["a", "b"].map(|end| child(&format!("{}{end}", "x".repeat(80)), "router"));
         assert!(a.len() <= 63 && b.len() <= 63 && a != b, "{a} {b}");
         assert_eq!(child(&"x".repeat(80), "router"), child(&"x".repeat(80), "router"));
+    }
+
+    #[test]
+    fn names_of_hosts_begin_with_a_letter_and_have_no_dots() {
+        assert_eq!(strict("shop-0007-drift", 40), "shop-0007-drift");
+        assert_eq!(strict("0142-train", 40), "run-0142-train");
+        let names = ["a.b-train", "a-b-train", "0a.b", "run-0a-b", &"9".repeat(60), &format!("{}8", "9".repeat(59))];
+        let made: std::collections::BTreeSet<String> = names.iter().map(|name| strict(name, 40)).collect();
+        assert_eq!(made.len(), names.len(), "{made:?}");
+        let fits =
+            |it: &String| it.len() <= 40 && !it.contains('.') && it.starts_with(|c: char| c.is_ascii_lowercase());
+        assert!(made.iter().all(fits), "{made:?}");
     }
 }

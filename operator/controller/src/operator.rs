@@ -22,12 +22,13 @@ use crate::board::Board;
 use crate::buckets::Buckets;
 use crate::context::{Context, Guarded, Loops};
 use crate::health;
+use crate::job_kinds::{JobSet, TrainJob};
 use crate::lease::Candidate;
 use crate::look::{AFTER_CONFLICT, look};
 use crate::metrics::Metrics;
 use crate::names::{ACTOR, ENDPOINT, MANAGED_BY, MODEL};
 use crate::notify::Hooks;
-use crate::optional::{JobSet, Optional, ScaledObject};
+use crate::optional::{Optional, ScaledObject};
 use crate::routers::Asker;
 use crate::scaler::{self, Loads};
 use crate::settings::Settings;
@@ -208,7 +209,9 @@ fn observe(
     let reporter = Reporter { controller: "fairway".to_owned(), instance: Some(settings.identity.clone()) };
     let recorder = Recorder::new(client.clone(), reporter);
     let keda = optional::<ScaledObject, Guarded<ModelEndpoint>>(&client, &watched, pulse, None);
-    let job_sets = optional::<JobSet, _>(&client, &watched, pulse, Some((wake_models.clone(), MODEL)));
+    let of_runs = || Some((wake_models.clone(), MODEL));
+    let job_sets = optional::<JobSet, _>(&client, &watched, pulse, of_runs());
+    let train_jobs = optional::<TrainJob, _>(&client, &watched, pulse, of_runs());
     Context {
         client,
         settings,
@@ -231,6 +234,7 @@ fn observe(
         hooks: Hooks::default(),
         keda,
         job_sets,
+        train_jobs,
         loads,
         recorder,
         metrics,

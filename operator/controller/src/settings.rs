@@ -46,3 +46,27 @@ pub struct Settings {
     /// Makes runs' plans.
     pub plan: PlanRun,
 }
+
+#[cfg(test)]
+impl Settings {
+    /// Of an operator of tests.
+    pub(crate) fn of_tests() -> Self {
+        Self {
+            identity: "one".to_owned(),
+            namespace: "fairway-system".to_owned(),
+            watch: Vec::new(),
+            registry: None,
+            image: "fairway:test".to_owned(),
+            image_pull_policy: "IfNotPresent".to_owned(),
+            admin: ([127, 0, 0, 1], 0).into(),
+            metrics: ([127, 0, 0, 1], 0).into(),
+            scaler: None,
+            scaler_address: None,
+            lease_name: "fairway".to_owned(),
+            lease: Duration::from_secs(15),
+            canary_lease: Duration::from_secs(30),
+            concurrency: 1,
+            plan: |_, _| Ok(serde_json::Value::Null),
+        }
+    }
+}

@@ -17,9 +17,10 @@ use crate::workload::{environment, pod, resources};
     "message": "TrainJob needs the name of a training runtime, and JobSet has none"
 }]))]
 pub struct RuntimeRef {
-    /// What runs it. Its CustomResourceDefinition must be there. TrainJob is not carried out in this version: runs fail and say so.
+    /// What runs it. Its CustomResourceDefinition must be there, and for TrainJob a runtime that has the containers which the
+    /// operator fills.
     pub kind: RuntimeKind,
-    /// For TrainJob: name of the ClusterTrainingRuntime.
+    /// For TrainJob: name of the ClusterTrainingRuntime, such as the chart's `fairway` (for a container) or `fairway-builtin`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub name: Option<String>,
@@ -165,7 +166,7 @@ impl ModelSpec {
                 (RuntimeKind::JobSet, Some(_)) => Some("JobSet has no training runtime"),
                 _ => None,
             };
-            let help = "{kind: TrainJob, name: torch-distributed} or {kind: JobSet}";
+            let help = "{kind: TrainJob, name: fairway} or {kind: JobSet}";
             errors.extend(problem.map(|problem| FieldError::new("spec.trainer.runtimeRef", problem, help)));
         }
         trainer.failures.check(errors);

@@ -1,7 +1,6 @@
 //! What the tests of an endpoint's objects are about: one model, one endpoint, one operator.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use kube::core::DeserializeGuard;
 use serde_json::{Value, json};
@@ -33,21 +32,5 @@ pub(super) fn subject(of_model: Value, of_endpoint: Value) -> Subject {
 }
 
 pub(super) fn settings() -> Settings {
-    Settings {
-        identity: "one".to_owned(),
-        namespace: "fairway-system".to_owned(),
-        watch: Vec::new(),
-        registry: None,
-        image: "fairway:test".to_owned(),
-        image_pull_policy: "IfNotPresent".to_owned(),
-        admin: ([127, 0, 0, 1], 0).into(),
-        metrics: ([127, 0, 0, 1], 0).into(),
-        scaler: None,
-        scaler_address: None,
-        lease_name: "fairway".to_owned(),
-        lease: Duration::from_secs(15),
-        canary_lease: Duration::from_secs(30),
-        concurrency: 1,
-        plan: |_, _| Ok(Value::Null),
-    }
+    Settings::of_tests()
 }

@@ -13,7 +13,7 @@ use crate::pod::{self, SCRATCH};
 use crate::settings::Settings;
 
 /// A Job and its pods stay so long after they ended, for their logs.
-const KEPT_SECONDS: u32 = 86_400;
+pub(super) const KEPT_SECONDS: u32 = 86_400;
 /// The folder between the parts of a run that somebody else's container trains.
 const WORK: &str = "/var/lib/fairway/work";
 /// The container whose end is the Job's.

@@ -10,7 +10,7 @@ use crate::context::{Context, Guarded};
 use crate::deletion;
 use crate::names::MODEL;
 
-/// Deletes its Jobs, and says what is waited for: endpoints above all, which a person must delete.
+/// Deletes its Jobs, of whatever kind, and says what is waited for: endpoints above all, which a person must delete.
 pub(super) async fn stop(context: &Context, key: &Key) -> Result<Option<Reason>> {
     let (namespace, name) = key;
     // One that cannot be read may serve it as well.
@@ -25,6 +25,12 @@ pub(super) async fn stop(context: &Context, key: &Key) -> Result<Option<Reason>>
         );
         return Ok(Some(Reason::new("StillServed", message)));
     }
-    let pods = deletion::end(context, &context.jobs, MODEL, key).await?;
+    let mut pods = deletion::end(context, &context.jobs, MODEL, key).await?;
+    if let Some(sets) = context.job_sets.find().await? {
+        pods = pods.max(deletion::end(context, &sets, MODEL, key).await?);
+    }
+    if let Some(trains) = context.train_jobs.find().await? {
+        pods = pods.max(deletion::end(context, &trains, MODEL, key).await?);
+    }
     Ok(pods.map(|_| Reason::new("Deleting", "its trainers are still ending; its data is deleted then")))
 }

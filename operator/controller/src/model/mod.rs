@@ -5,11 +5,13 @@ mod approvals;
 mod build;
 mod deletion;
 mod failures;
+mod job_set;
 mod observe;
 mod producers;
 mod report;
 mod result;
 mod runtime;
+mod train_job;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -227,8 +227,8 @@ fn pods_of(context: &Context, namespace: &str, job: &str) -> Vec<Arc<Pod>> {
 fn last_words(context: &Context, namespace: &str, job: &str) -> Option<String> {
     let words = |pod: Arc<Pod>| {
         let status = pod.status.as_ref()?;
-        // What came first may have failed; its success says nothing.
-        let mut statuses = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+        // What came before may have failed, and what waited for it beside it has nothing to say then; success says nothing.
+        let mut statuses = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
         statuses.find_map(|status| {
             let ended = status.state.as_ref()?.terminated.as_ref()?;
             ended.message.clone().filter(|_| ended.exit_code != 0)

@@ -1,46 +1,47 @@
-//! What runs a training job: a plain Job, or a JobSet where `spec.trainer.runtimeRef` asks for one. Whichever is there counts:
-//! a manifest that was changed meanwhile changes no run that has begun.
+//! What runs a training job: a plain Job, or a JobSet or TrainJob where `spec.trainer.runtimeRef` asks for one. Whichever is there
+//! counts: a manifest that was changed meanwhile changes no run that has begun.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use fairway_api::model::{RuntimeKind, Trainer};
 use fairway_core::model::ActiveRun;
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
-use kube::runtime::reflector::ObjectRef;
-use serde_json::{Value, json};
+use kube::runtime::reflector::{ObjectRef, Store};
 
+use super::job_set::job_set;
+use super::train_job::{self, Told, train_job};
 use super::{Subject, build};
 use crate::apply::{delete, ensure};
+use crate::board::Key;
+use crate::call::refusal_of;
 use crate::context::Context;
+use crate::job_kinds::{JobSet, LOGS, TrainJob};
 use crate::names;
-use crate::optional::{JobSet, SET};
 
-/// The part of a JobSet that trains; its pods' names and host names are made of it.
-const PART: &str = "trainer";
 /// Longest name of a JobSet: host names of its pods are longer, and may have 63 characters.
 const NAME_MAX: usize = 40;
-/// Failures of a Job after which no restart helps.
-const FOR_GOOD: [&str; 2] = ["PodFailurePolicy", "DeadlineExceeded"];
 
-/// The job of a run, if it is there; a JobSet is seen as a Job.
+/// The job of a run, if it is there; another kind is seen as a Job.
 pub(super) async fn find(context: &Context, namespace: &str, run: &str) -> Result<Option<Arc<Job>>> {
     let name = build::job_name(run);
     if let Some(job) = context.jobs.get(&ObjectRef::<Job>::new(&name).within(namespace)) {
         return Ok(Some(job));
     }
     let sets = context.job_sets.find().await?;
-    let set = sets.and_then(|sets| sets.get(&ObjectRef::<JobSet>::new(&set_name(run)).within(namespace)));
-    Ok(set.map(|set| Arc::new(set.as_job(&name))))
+    if let Some(set) = sets.and_then(|sets| sets.get(&ObjectRef::<JobSet>::new(&set_name(run)).within(namespace))) {
+        return Ok(Some(Arc::new(set.as_job(&name))));
+    }
+    let trains = context.train_jobs.find().await?;
+    let train = trains.and_then(|jobs| jobs.get(&ObjectRef::<TrainJob>::new(&set_name(run)).within(namespace)));
+    Ok(train.map(|train| Arc::new(train.as_job(&name))))
 }
 
 /// The Job that is to be asked for a run's logs.
 pub(super) fn logged(job: &Job) -> String {
-    match job.annotations().get(SET) {
-        Some(set) => format!("{set}-{PART}-0"),
-        None => job.name_any(),
-    }
+    job.annotations().get(LOGS).cloned().unwrap_or_else(|| job.name_any())
 }
 
 /// Starts a run's job. Gives why it cannot be started at all, if so.
@@ -53,12 +54,51 @@ pub(super) async fn start(context: &Context, subject: &Subject, run: &ActiveRun)
     if let Some(why) = refusal(trainer) {
         return Ok(Some(why));
     }
-    let Some(sets) = context.job_sets.find().await? else {
-        let why = "spec.trainer.runtimeRef: this cluster knows no JobSet (jobset.x-k8s.io/v1alpha2): install it, or leave \
-                   runtimeRef out";
-        return Ok(Some(why.to_owned()));
+    let name = set_name(&run.name);
+    let applied = match runtime.kind {
+        RuntimeKind::JobSet => match context.job_sets.find().await? {
+            Some(sets) => ensure::<JobSet>(context, &sets, &job_set(job, &name, runtime.nodes)).await,
+            None => return Ok(Some(unknown("JobSet (jobset.x-k8s.io/v1alpha2)", "install it"))),
+        },
+        RuntimeKind::TrainJob => match context.train_jobs.find().await? {
+            Some(jobs) => {
+                tidy(context, &jobs, &subject.key).await?;
+                let told = Told::of(context, subject, run).await?;
+                ensure::<TrainJob>(context, &jobs, &train_job(job, &name, runtime, &told)).await
+            }
+            None => {
+                let cure = "install Kubeflow Trainer 2.2 or later and set trainJob.enabled in the chart";
+                return Ok(Some(unknown("TrainJob (trainer.kubeflow.org/v1alpha1) that this account may see", cure)));
+            }
+        },
     };
-    ensure::<JobSet>(context, &sets, &job_set(job, &set_name(&run.name), runtime.nodes)).await.map(|()| None)
+    match applied {
+        Ok(()) => Ok(None),
+        // What is refused as it is would be refused again.
+        Err(error) => match refusal_of(&error) {
+            Some(why) => Ok(Some(format!("spec.trainer.runtimeRef: the {:?} was refused: {why}", runtime.kind))),
+            None => Err(error),
+        },
+    }
+}
+
+/// Takes away what earlier runs of a model have left, and their pods: no TrainJob goes by itself, and one that has failed begins
+/// anew when its JobSet does.
+async fn tidy(context: &Context, jobs: &Store<TrainJob>, (namespace, model): &Key) -> Result<()> {
+    let now = crate::clock::now();
+    let kept = Duration::from_secs(build::KEPT_SECONDS.into());
+    let is_old = |it: &TrainJob| it.ended().is_some_and(|ended| fairway_core::plan::elapsed(ended, now) > kept);
+    let old = jobs.state_filter(|it| {
+        it.namespace().as_ref() == Some(namespace) && it.labels().get(names::MODEL) == Some(model) && is_old(it)
+    });
+    for one in old {
+        delete(context, one.as_ref()).await?;
+    }
+    Ok(())
+}
+
+fn unknown(kind: &str, cure: &str) -> String {
+    format!("spec.trainer.runtimeRef: this cluster knows no {kind}: {cure}, or leave runtimeRef out")
 }
 
 /// Takes a run's job away.
@@ -67,128 +107,75 @@ pub(super) async fn stop(context: &Context, namespace: &str, run: &str) -> Resul
         delete(context, job.as_ref()).await?;
     }
     let sets = context.job_sets.find().await?;
-    match sets.and_then(|sets| sets.get(&ObjectRef::<JobSet>::new(&set_name(run)).within(namespace))) {
-        Some(set) => delete(context, set.as_ref()).await,
+    if let Some(set) = sets.and_then(|sets| sets.get(&ObjectRef::<JobSet>::new(&set_name(run)).within(namespace))) {
+        delete(context, set.as_ref()).await?;
+    }
+    let trains = context.train_jobs.find().await?;
+    match trains.and_then(|jobs| jobs.get(&ObjectRef::<TrainJob>::new(&set_name(run)).within(namespace))) {
+        Some(train) => delete(context, train.as_ref()).await,
         None => Ok(()),
     }
 }
 
-/// What this version does not carry out.
+/// What cannot be carried out.
 fn refusal(trainer: &Trainer) -> Option<String> {
     let runtime = trainer.runtime_ref.as_ref()?;
-    if runtime.kind == RuntimeKind::TrainJob {
-        let why = "spec.trainer.runtimeRef.kind: TrainJob is not carried out in this version (its runtimes take no container \
-                   before and after the one that trains): use JobSet, or leave runtimeRef out";
+    if trainer.builtin.is_some() && runtime.nodes > 1 {
+        let why = "spec.trainer.runtimeRef.nodes: a built-in family trains in one pod: 1, or a container";
         return Some(why.to_owned());
     }
-    let alone = trainer.builtin.is_some() && runtime.nodes > 1;
-    alone.then(|| "spec.trainer.runtimeRef.nodes: a built-in family trains in one pod: 1, or a container".to_owned())
+    match runtime.kind {
+        RuntimeKind::JobSet => None,
+        RuntimeKind::TrainJob => train_job::refusal(trainer),
+    }
 }
 
 fn set_name(run: &str) -> String {
-    names::shortened(&build::job_name(run), NAME_MAX)
-}
-
-/// The JobSet that does what a Job would, in so many pods. One pod is tried again by its Job; of several that train together
-/// none can go on without the others, so that all begin again.
-fn job_set(mut job: Value, name: &str, nodes: u32) -> Value {
-    let mut spec = job["spec"].take();
-    let mut set = json!({"ttlSecondsAfterFinished": spec["ttlSecondsAfterFinished"].take()});
-    if spec["suspend"] == json!(true) {
-        set["suspend"] = json!(true);
-    }
-    if let Some(spec) = spec.as_object_mut() {
-        spec.retain(|field, _| field != "suspend" && field != "ttlSecondsAfterFinished");
-    }
-    spec["parallelism"] = json!(nodes);
-    spec["completions"] = json!(nodes);
-    spec["completionMode"] = json!("Indexed");
-    if nodes > 1 {
-        let retries = std::mem::replace(&mut spec["backoffLimit"], json!(0));
-        set["failurePolicy"] = json!({
-            "maxRestarts": retries,
-            "rules": [{"name": "forGood", "action": "FailJobSet", "onJobFailureReasons": FOR_GOOD}],
-        });
-    }
-    let template = &mut spec["template"]["spec"];
-    for container in template["initContainers"].as_array_mut().into_iter().flatten() {
-        let is_theirs = container["name"] == build::THEIRS;
-        if let Some(env) = container["env"].as_array_mut().filter(|_| is_theirs) {
-            let index = "metadata.annotations['batch.kubernetes.io/job-completion-index']";
-            env.push(json!({"name": "FAIRWAY_NODES", "value": nodes.to_string()}));
-            env.push(json!({"name": "FAIRWAY_NODE", "valueFrom": {"fieldRef": {"fieldPath": index}}}));
-            env.push(json!({"name": "FAIRWAY_FIRST_NODE", "value": format!("{name}-{PART}-0-0.{name}")}));
-        }
-    }
-    set["replicatedJobs"] = json!([{"name": PART, "replicas": 1, "template": {"spec": spec}}]);
-    job["apiVersion"] = json!("jobset.x-k8s.io/v1alpha2");
-    job["kind"] = json!("JobSet");
-    job["metadata"]["name"] = json!(name);
-    job["spec"] = set;
-    job
+    names::strict(&build::job_name(run), NAME_MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-
-    fn job() -> Value {
-        json!({
-            "apiVersion": "batch/v1", "kind": "Job",
-            "metadata": {"name": "r-train", "namespace": "shop", "labels": {"kueue.x-k8s.io/queue-name": "gpu"}},
-            "spec": {
-                "backoffLimit": 2, "activeDeadlineSeconds": 60, "ttlSecondsAfterFinished": 9, "suspend": true,
-                "podFailurePolicy": {"rules": []},
-                "template": {"spec": {"initContainers": [
-                    {"name": "prepare", "env": []}, {"name": "train", "env": [{"name": "A", "value": "b"}]},
-                ]}},
-            },
-        })
-    }
-
-    #[test]
-    fn one_pod_is_what_the_job_was() {
-        let set = job_set(job(), "r-train", 1);
-        assert_eq!((&set["kind"], &set["metadata"]["labels"]), (&json!("JobSet"), &job()["metadata"]["labels"]));
-        assert_eq!((&set["spec"]["suspend"], &set["spec"]["ttlSecondsAfterFinished"]), (&json!(true), &json!(9)));
-        assert!(set["spec"].get("failurePolicy").is_none());
-        let inner = &set["spec"]["replicatedJobs"][0]["template"]["spec"];
-        assert_eq!((&inner["backoffLimit"], &inner["activeDeadlineSeconds"]), (&json!(2), &json!(60)));
-        assert!(inner.get("suspend").is_none() && inner.get("ttlSecondsAfterFinished").is_none());
-    }
-
-    #[test]
-    fn several_pods_begin_again_together_and_know_each_other() {
-        let set = job_set(job(), "r-train", 3);
-        assert_eq!(set["spec"]["failurePolicy"]["maxRestarts"], 2);
-        let inner = &set["spec"]["replicatedJobs"][0]["template"]["spec"];
-        assert_eq!((&inner["backoffLimit"], &inner["completions"]), (&json!(0), &json!(3)));
-        let inits = &inner["template"]["spec"]["initContainers"];
-        assert_eq!(inits[0]["env"], json!([]));
-        let env: Vec<&str> = inits[1]["env"].as_array().unwrap().iter().filter_map(|it| it["name"].as_str()).collect();
-        assert_eq!(env, ["A", "FAIRWAY_NODES", "FAIRWAY_NODE", "FAIRWAY_FIRST_NODE"]);
-        assert_eq!(inits[1]["env"][3]["value"], "r-train-trainer-0-0.r-train");
-    }
 
     #[test]
     fn names_leave_room_for_those_of_pods() {
         let (long, other) = (set_name(&"x".repeat(60)), set_name(&format!("{}y", "x".repeat(59))));
         assert!(long.len() <= NAME_MAX && long != other, "{long} {other}");
-        assert_eq!(set_name("0142-drift"), "0142-drift-train");
+        assert_eq!(set_name("shop-0142-drift"), "shop-0142-drift-train");
+        assert_eq!(set_name("0142-drift"), "run-0142-drift-train", "a host name begins with a letter");
     }
 
     #[test]
     fn what_is_not_carried_out_is_said() {
-        let trainer = |kind: &str, nodes: u32, builtin: bool| -> Trainer {
+        let trainer = |kind: &str, nodes: u32, builtin: bool, more: serde_json::Value| -> Trainer {
             let mut trainer = json!({"runtimeRef": {"kind": kind, "nodes": nodes}});
             let (name, value) =
                 if builtin { ("builtin", json!({"family": "ease"})) } else { ("container", json!({"image": "i"})) };
             trainer[name] = value;
+            trainer.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             serde_json::from_value(trainer).unwrap()
         };
-        assert_eq!(refusal(&trainer("JobSet", 1, true)), None);
-        assert_eq!(refusal(&trainer("JobSet", 4, false)), None);
-        assert!(refusal(&trainer("JobSet", 2, true)).unwrap().contains("runtimeRef.nodes"));
-        assert!(refusal(&trainer("TrainJob", 1, false)).unwrap().contains("use JobSet"));
+        let rules = |rule: serde_json::Value| json!({"failures": {"rules": [rule]}});
+        let class = json!({"podTemplate": {"priorityClassName": "high"}});
+        assert_eq!(refusal(&trainer("JobSet", 1, true, class.clone())), None);
+        assert_eq!(refusal(&trainer("JobSet", 4, false, rules(json!({"exitCodes": [7], "then": "Fail"})))), None);
+        assert_eq!(refusal(&trainer("TrainJob", 1, true, json!({}))), None);
+        // The operator itself ends a run by a reason.
+        let preempted = rules(json!({"reasons": ["Preempted", "ImagePull"], "then": "Fail"}));
+        assert_eq!(refusal(&trainer("TrainJob", 4, false, preempted)), None);
+        for (kind, nodes, builtin, more, field) in [
+            ("JobSet", 2, true, json!({}), "spec.trainer.runtimeRef.nodes"),
+            ("TrainJob", 2, true, json!({}), "spec.trainer.runtimeRef.nodes"),
+            ("TrainJob", 1, false, class, "spec.trainer.podTemplate.priorityClassName"),
+            ("TrainJob", 1, false, json!({"failures": {"retries": 5}}), "spec.trainer.failures.retries"),
+            ("TrainJob", 1, false, rules(json!({"exitCodes": [7], "then": "Fail"})), "spec.trainer.failures.rules[0]"),
+            ("TrainJob", 1, false, rules(json!({"reasons": ["OOMKilled"], "then": "RetryFree"})), "failures.rules[0]"),
+        ] {
+            let why = refusal(&trainer(kind, nodes, builtin, more.clone())).unwrap();
+            assert!(why.contains(field), "{kind} {more}: {why}");
+        }
     }
 }
