@@ -7,7 +7,7 @@
 //! | question | file |
 //! |---|---|
 //! | who leads | `lease` |
-//! | what the cluster says | `watch`, `context` |
+//! | what the cluster says | `watch`, `copies`, `held`, `context` |
 //! | when an object is looked at, and by whom | `operator`, `look` |
 //! | what an endpoint is, and what follows | `endpoint/{observe, build, apply, report}` |
 //! | what a model is, and what follows | `model/{observe, build, apply, report}` |
@@ -28,9 +28,11 @@ mod buckets;
 mod call;
 mod clock;
 mod context;
+mod copies;
 mod deletion;
 mod endpoint;
 mod health;
+mod held;
 mod kept;
 mod lease;
 mod look;

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use fairway_api::ModelEndpoint;
 use fairway_core::Reason;
+use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 
 use crate::board::Key;
@@ -15,7 +16,8 @@ pub(super) async fn stop(context: &Context, key: &Key) -> Result<Option<Reason>>
     let (namespace, name) = key;
     // One that cannot be read may serve it as well.
     let serves = |it: &Guarded<ModelEndpoint>| it.0.as_ref().map_or(true, |endpoint| endpoint.spec.model == *name);
-    let endpoints = context.endpoints.state_filter(|it| it.namespace().as_ref() == Some(namespace) && serves(it));
+    let endpoints =
+        context.endpoints.store().state_filter(|it| it.namespace().as_ref() == Some(namespace) && serves(it));
     let mut serving: Vec<String> = endpoints.iter().map(|it| it.name_any()).collect();
     if !serving.is_empty() {
         serving.sort();
@@ -25,6 +27,6 @@ pub(super) async fn stop(context: &Context, key: &Key) -> Result<Option<Reason>>
         );
         return Ok(Some(Reason::new("StillServed", message)));
     }
-    let pods = deletion::end(context, &context.jobs, MODEL, key).await?;
+    let pods = deletion::end::<Job, _>(context, &context.jobs, MODEL, key).await?;
     Ok(pods.map(|_| Reason::new("Deleting", "its trainers are still ending; its data is deleted then")))
 }

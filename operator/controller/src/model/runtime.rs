@@ -7,8 +7,7 @@ use anyhow::Result;
 use fairway_api::model::{RuntimeKind, Trainer};
 use fairway_core::model::ActiveRun;
 use k8s_openapi::api::batch::v1::Job;
-use kube::ResourceExt;
-use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use super::{Subject, build};
@@ -27,11 +26,11 @@ const FOR_GOOD: [&str; 2] = ["PodFailurePolicy", "DeadlineExceeded"];
 /// The job of a run, if it is there; a JobSet is seen as a Job.
 pub(super) async fn find(context: &Context, namespace: &str, run: &str) -> Result<Option<Arc<Job>>> {
     let name = build::job_name(run);
-    if let Some(job) = context.jobs.get(&ObjectRef::<Job>::new(&name).within(namespace)) {
+    if let Some(job) = context.jobs.get(namespace, &name) {
         return Ok(Some(job));
     }
     let sets = context.job_sets.find().await?;
-    let set = sets.and_then(|sets| sets.get(&ObjectRef::<JobSet>::new(&set_name(run)).within(namespace)));
+    let set = sets.and_then(|sets| sets.get(namespace, &set_name(run)));
     Ok(set.map(|set| Arc::new(set.as_job(&name))))
 }
 
@@ -63,12 +62,12 @@ pub(super) async fn start(context: &Context, subject: &Subject, run: &ActiveRun)
 
 /// Takes a run's job away.
 pub(super) async fn stop(context: &Context, namespace: &str, run: &str) -> Result<()> {
-    if let Some(job) = context.jobs.get(&ObjectRef::<Job>::new(&build::job_name(run)).within(namespace)) {
-        delete(context, job.as_ref()).await?;
+    if let Some(job) = context.jobs.get(namespace, &build::job_name(run)) {
+        delete::<Job>(context, job.meta()).await?;
     }
     let sets = context.job_sets.find().await?;
-    match sets.and_then(|sets| sets.get(&ObjectRef::<JobSet>::new(&set_name(run)).within(namespace))) {
-        Some(set) => delete(context, set.as_ref()).await,
+    match sets.and_then(|sets| sets.get(namespace, &set_name(run))) {
+        Some(set) => delete::<JobSet>(context, set.meta()).await,
         None => Ok(()),
     }
 }
