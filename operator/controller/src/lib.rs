@@ -12,6 +12,7 @@
 //! | what an endpoint is, and what follows | `endpoint/{observe, build, apply, report}` |
 //! | what a model is, and what follows | `model/{observe, build, apply, report}` |
 //! | what becomes of the bucket's data when an object is deleted | `deletion` |
+//! | what becomes of old versions | `tidy` |
 //! | what routers saw | `routers` |
 //! | what is remembered between looks | `kept`, `board` |
 //! | what people ask from the command line | `people` |
@@ -49,6 +50,7 @@ mod report;
 mod routers;
 mod scaler;
 mod settings;
+mod tidy;
 mod wanted;
 mod watch;
 mod webhook;

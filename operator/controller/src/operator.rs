@@ -35,6 +35,7 @@ use crate::optional::{JobSet, Optional, ScaledObject};
 use crate::routers::Asker;
 use crate::scaler::{self, Loads};
 use crate::settings::Settings;
+use crate::tidy::tidy;
 use crate::watch::{Pulse, Wake, Watched, wakes, watch};
 
 /// The copies of the cluster must be there within this.
@@ -138,8 +139,10 @@ async fn lead(
         .reconcile_on(endpoints_woken)
         .run(look_at_endpoint, |_, failed, _| again(failed), context.clone())
         .for_each(|_| std::future::ready(()));
-    tokio::join!(of_models, of_endpoints);
-    anyhow::bail!("the watches have ended")
+    tokio::select! {
+        ((), ()) = futures::future::join(of_models, of_endpoints) => anyhow::bail!("the watches have ended"),
+        () = tidy(context) => anyhow::bail!("old versions are not looked for any more"),
+    }
 }
 
 /// A look that failed.

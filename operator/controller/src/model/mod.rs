@@ -276,7 +276,7 @@ fn is_unheard(context: &Context, model: &Key) -> bool {
 }
 
 /// The endpoints that serve a model, of those that can be read.
-fn endpoints_of(context: &Context, model: &Key) -> Vec<Arc<Guarded<ModelEndpoint>>> {
+pub(crate) fn endpoints_of(context: &Context, model: &Key) -> Vec<Arc<Guarded<ModelEndpoint>>> {
     context.endpoints.of(MODEL, model)
 }
 
