@@ -3,7 +3,7 @@
 //! A model has a numbered, create-only, hash-chained log of small full states, and immutable
 //! trees named by their digest. An endpoint has windows, decisions, plans and snapshots. One
 //! protocol (`commit.rs`) appends to every log; `log.rs` finds the newest entry; `upload.rs` and
-//! `fetch.rs` move trees; `gc.rs` and `erase.rs` delete, honestly; `probe.rs` tells whether a store may hold it.
+//! `fetch.rs` move trees; `gc.rs` and `erase.rs` delete, honestly, and `tidy.rs` when nobody asks; `probe.rs` tells whether a store may hold it.
 //!
 //! It works on buckets (`s3://`, `gs://`, `az://`), directories (`file://` or a plain path) and in
 //! memory (`memory://`). It knows nothing of what a bundle, a window or a plan means, and decides
@@ -42,6 +42,7 @@ pub mod sign;
 mod signing;
 mod state;
 mod store;
+mod tidy;
 mod upload;
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::place::{Place, StoreOptions, cure};
 use crate::probe::{Report, probe};
 use crate::store::{JSON_BYTES_MAX, Listing, Store};
 use crate::{Digest, EndpointLog, Error, ModelLog, Result, names};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{PutMode, PutOptions};
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,8 @@ use std::sync::Arc;
 
 const FORMAT: u32 = 1;
 const PASSPORT: &str = "registry.json";
+/// Logs that are read at once.
+const READS_AT_ONCE: usize = 8;
 
 /// A registry. Cheap to clone; clones share one store.
 #[derive(Clone, Debug)]
@@ -206,13 +209,16 @@ impl Registry {
     /// on it, whatever else is true.
     pub async fn in_use(&self, namespace: &str) -> Result<BTreeSet<Digest>> {
         names::name("namespace", namespace)?;
-        let mut digests = BTreeSet::new();
         let folder = self.inner.root.clone().join(namespace).join("endpoints");
+        let mut heads = Vec::new();
         for name in self.names("namespace", namespace, "endpoint", &folder).await? {
             let log = Log::new(self.inner.store.clone(), folder.clone().join(name).join("plans"));
-            if let Some(slot) = log.head().await? {
-                digests.extend(crate::digests::named(&slot.body));
-            }
+            heads.push(async move { log.head().await }.boxed());
+        }
+        let mut digests = BTreeSet::new();
+        let mut heads = futures::stream::iter(heads).buffer_unordered(READS_AT_ONCE);
+        while let Some(slot) = heads.try_next().await? {
+            digests.extend(slot.iter().flat_map(|slot| crate::digests::named(&slot.body)));
         }
         Ok(digests)
     }

@@ -11,7 +11,6 @@ use fairway_api::values::VersionRef;
 use fairway_api::{FieldErrors, Manifests, Model, ModelEndpoint, ModelExperimentSpec, model as manifest};
 use fairway_core::policy::{EndpointPolicy, ModelPolicy};
 use fairway_model::FeatureDefinitions;
-use fairway_registry::Retention;
 use fairway_registry::sign::{PrivateKey, PublicKey};
 use fairway_trainer::{Check, DataSpec, Source, TrainingPlan};
 use fairway_wire::EventKind;
@@ -52,8 +51,8 @@ pub struct Spec {
     pub history_max: usize,
     /// How a version is made.
     pub recipe: Recipe,
-    /// Which versions are kept.
-    pub(super) retention: Retention,
+    /// How many of the newest versions are kept.
+    pub(super) keeps: u32,
     /// Keys of which one must have signed a version that is served; none: no signature is asked for.
     pub(super) signers: Vec<PublicKey>,
     /// Signs what is trained here.
@@ -127,7 +126,7 @@ impl Spec {
             decision_sample: serving.decision_log.sample.fraction(),
             history_max: 500,
             recipe: Recipe::of(model)?,
-            retention: Retention { versions: spec.retention.versions, ..Retention::default() },
+            keeps: spec.retention.versions,
             signers: signers(spec.signing.as_ref())?,
             signing_key: None,
         })

@@ -2,12 +2,11 @@
 //! already is not written again, so that a loop at rest writes nothing.
 
 use std::fmt::Debug;
-use std::hash::Hash;
 
 use anyhow::{Context as _, Result, bail};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::core::ApiResource;
-use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,6 +14,8 @@ use serde_json::Value;
 
 use crate::call::call;
 use crate::context::Context;
+use crate::copies::Copies;
+use crate::held::{Held, Read};
 use crate::names::{ACTOR, MANAGED_BY};
 
 /// A kind that the operator makes.
@@ -37,19 +38,33 @@ impl<K> Made for K where
 ///
 /// # Errors
 /// The name is taken, or the API server refuses or does not answer.
-pub(crate) async fn ensure<K: Made>(context: &Context, store: &Store<K>, desired: &Value) -> Result<()>
-where
-    K::DynamicType: Hash + Eq,
-{
+pub(crate) async fn ensure<K: Made>(context: &Context, copies: &Copies<K>, desired: &Value) -> Result<()> {
     let (namespace, name) = place(desired)?;
-    let existing = store.get(&ObjectRef::new(name).within(namespace));
-    if let Some(existing) = &existing {
-        refuse_foreign(existing.as_ref(), desired)?;
-        if covers(&serde_json::to_value(existing.as_ref())?, desired) {
+    if let Some(existing) = copies.get(namespace, name) {
+        let actual = serde_json::to_value(existing.as_ref())?;
+        refuse_foreign(&K::kind(&()), &actual, desired)?;
+        if covers(&actual, desired) {
             return Ok(());
         }
     }
     apply::<K>(context, desired).await
+}
+
+/// The same, of a kind of which there are many.
+///
+/// # Errors
+/// See [`ensure`].
+pub(crate) async fn ensure_held<K: Read>(context: &Context, copies: &Copies<Held<K>>, desired: &Value) -> Result<()> {
+    if stands(copies, desired)? { Ok(()) } else { apply::<K>(context, desired).await }
+}
+
+/// Whether the copy of the cluster says that an object is there as described.
+///
+/// # Errors
+/// The name is taken.
+pub(crate) fn stands<K: Read>(copies: &Copies<Held<K>>, desired: &Value) -> Result<bool> {
+    let (namespace, name) = place(desired)?;
+    copies.get(namespace, name).map_or(Ok(false), |existing| existing.stands(desired))
 }
 
 /// Applies an object, whatever is there.
@@ -98,36 +113,36 @@ pub(crate) async fn delete_ours(context: &Context, kind: &ApiResource, namespace
     if found.labels().get(MANAGED_BY).is_none_or(|by| by != ACTOR) {
         return Ok(());
     }
-    remove(context, &api, &kind.kind, namespace, &found).await
+    remove(context, &api, &kind.kind, namespace, &found.metadata).await
 }
 
 /// Deletes the very object that was seen; one that was made anew under its name stays.
 ///
 /// # Errors
 /// The API server refuses or does not answer; that it is gone already is none.
-pub(crate) async fn delete<K: Made>(context: &Context, seen: &K) -> Result<()> {
-    let namespace = seen.namespace().unwrap_or_default();
-    let api: Api<K> = Api::namespaced(context.client.clone(), &namespace);
-    remove(context, &api, &K::kind(&()), &namespace, seen).await
+pub(crate) async fn delete<K: Made>(context: &Context, seen: &ObjectMeta) -> Result<()> {
+    let namespace = seen.namespace.as_deref().unwrap_or_default();
+    let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
+    remove(context, &api, &K::kind(&()), namespace, seen).await
 }
 
-async fn remove<K: Resource + Clone + Debug + DeserializeOwned>(
+async fn remove<K: Clone + Debug + DeserializeOwned>(
     context: &Context,
     api: &Api<K>,
     kind: &str,
     namespace: &str,
-    seen: &K,
+    seen: &ObjectMeta,
 ) -> Result<()> {
-    let name = seen.name_any();
+    let name = seen.name.as_deref().unwrap_or_default();
     let params = DeleteParams {
         propagation_policy: Some(PropagationPolicy::Background),
-        preconditions: Some(Preconditions { uid: seen.uid(), resource_version: None }),
+        preconditions: Some(Preconditions { uid: seen.uid.clone(), resource_version: None }),
         ..DeleteParams::default()
     };
     context.metrics.write(kind);
     tracing::debug!(kind, namespace, name, "delete");
     let deleted = async {
-        match api.delete(&name, &params).await {
+        match api.delete(name, &params).await {
             Err(error) if crate::call::has_code(&error, 404) => Ok(()),
             other => other.map(drop),
         }
@@ -141,12 +156,15 @@ fn place(desired: &Value) -> Result<(&str, &str)> {
 }
 
 /// Two manifests can ask for one name; the first has it.
-fn refuse_foreign<K: Made>(existing: &K, desired: &Value) -> Result<()> {
+pub(crate) fn refuse_foreign(kind: &str, actual: &Value, desired: &Value) -> Result<()> {
     let wanted = desired["metadata"]["ownerReferences"][0]["uid"].as_str();
-    let owner = existing.owner_references().iter().find(|owner| owner.controller == Some(true));
-    if wanted.is_some() && owner.map(|owner| owner.uid.as_str()) != wanted {
-        let of = owner.map_or("nobody's".to_owned(), |owner| format!("of {} {}", owner.kind, owner.name));
-        bail!("{} {} is there already and is {of}: rename one of the two", K::kind(&()), existing.name_any());
+    let owners = actual["metadata"]["ownerReferences"].as_array();
+    let owner = owners.and_then(|all| all.iter().find(|owner| owner["controller"] == true));
+    let text = |of: &Value, field: &str| of[field].as_str().unwrap_or_default().to_owned();
+    if wanted.is_some() && owner.and_then(|owner| owner["uid"].as_str()) != wanted {
+        let of = |owner: &Value| format!("of {} {}", text(owner, "kind"), text(owner, "name"));
+        let of = owner.map_or("nobody's".to_owned(), of);
+        bail!("{kind} {} is there already and is {of}: rename one of the two", text(&actual["metadata"], "name"));
     }
     Ok(())
 }

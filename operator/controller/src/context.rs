@@ -11,12 +11,13 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use kube::Client;
 use kube::core::DeserializeGuard;
 use kube::runtime::events::Recorder;
-use kube::runtime::reflector::Store;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::board::Board;
 use crate::buckets::Buckets;
+use crate::copies::Copies;
 use crate::endpoint::EndpointLoop;
+use crate::held::Held;
 use crate::job_kinds::{JobSet, TrainJob};
 use crate::metrics::Metrics;
 use crate::model::ModelLoop;
@@ -33,21 +34,23 @@ pub(crate) type Guarded<K> = DeserializeGuard<K>;
 pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) settings: Settings,
-    pub(crate) models: Store<Guarded<Model>>,
-    pub(crate) endpoints: Store<Guarded<ModelEndpoint>>,
-    pub(crate) runs: Store<Guarded<TrainingRun>>,
-    pub(crate) approvals: Store<Guarded<ModelApproval>>,
-    pub(crate) experiments: Store<Guarded<ModelExperiment>>,
-    pub(crate) deployments: Store<Deployment>,
-    pub(crate) services: Store<Service>,
-    pub(crate) config_maps: Store<ConfigMap>,
-    pub(crate) pods: Store<Pod>,
-    pub(crate) jobs: Store<Job>,
-    pub(crate) autoscalers: Store<HorizontalPodAutoscaler>,
+    pub(crate) models: Copies<Guarded<Model>>,
+    pub(crate) endpoints: Copies<Guarded<ModelEndpoint>>,
+    pub(crate) runs: Copies<Guarded<TrainingRun>>,
+    pub(crate) approvals: Copies<Guarded<ModelApproval>>,
+    pub(crate) experiments: Copies<Guarded<ModelExperiment>>,
+    pub(crate) deployments: Copies<Held<Deployment>>,
+    pub(crate) services: Copies<Held<Service>>,
+    pub(crate) config_maps: Copies<ConfigMap>,
+    pub(crate) pods: Copies<Held<Pod>>,
+    pub(crate) jobs: Copies<Job>,
+    pub(crate) autoscalers: Copies<HorizontalPodAutoscaler>,
     pub(crate) wake_models: Wake<Guarded<Model>>,
     pub(crate) wake_endpoints: Wake<Guarded<ModelEndpoint>>,
     pub(crate) board: Board,
     pub(crate) buckets: Buckets,
+    /// Turns at making Services.
+    pub(crate) services_at_once: Semaphore,
     pub(crate) asker: Asker,
     pub(crate) hooks: Hooks,
     pub(crate) keda: Optional<ScaledObject>,

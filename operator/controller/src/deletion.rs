@@ -1,7 +1,6 @@
 //! What becomes of the bucket's data when an object is deleted. With `deletionPolicy: Delete` a finalizer keeps the object
 //! until what writes there has ended and its data is gone. With `Orphan` there is none, and nothing is touched.
 
-use std::hash::Hash;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -9,8 +8,7 @@ use fairway_api::workload::DeletionPolicy;
 use fairway_core::{Condition, Reason};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::Store;
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource};
 use serde_json::{Value, json};
 
 use crate::apply::{Made, delete};
@@ -18,6 +16,7 @@ use crate::board::Key;
 use crate::buckets::Place;
 use crate::call::{call, has_code};
 use crate::context::Context;
+use crate::copies::Copies;
 use crate::look::{AFTER_CONFLICT, Looked};
 use crate::names::{ACTOR, BUCKET};
 use crate::report;
@@ -86,28 +85,22 @@ async fn still_there<K: Looked>(context: &Context, object: &K, reason: Reason, p
     Ok(Action::requeue(pause))
 }
 
-/// Deletes what was made of a kind for an object, which `label` names: how many pods of its are still there, or none if both
+/// Deletes what was made of a kind for an object, whose kind `label` names: how many pods of its are still there, or none if both
 /// are gone.
 ///
 /// # Errors
 /// The API server refuses or does not answer.
-pub(crate) async fn end<K: Made>(
+pub(crate) async fn end<K: Made, C: Resource<DynamicType = ()> + Clone + 'static>(
     context: &Context,
-    made: &Store<K>,
-    label: &str,
-    (namespace, name): &Key,
-) -> Result<Option<usize>>
-where
-    K::DynamicType: Hash + Eq,
-{
-    fn of(it: &impl ResourceExt, label: &str, namespace: &str, name: &str) -> bool {
-        it.namespace().as_deref() == Some(namespace) && it.labels().get(label).is_some_and(|it| it == name)
-    }
-    let made = made.state_filter(|it| of(it, label, namespace, name));
+    made: &Copies<C>,
+    label: &'static str,
+    key: &Key,
+) -> Result<Option<usize>> {
+    let made = made.of(label, key);
     for one in made.iter().filter(|it| it.meta().deletion_timestamp.is_none()) {
-        delete(context, one.as_ref()).await?;
+        delete::<K>(context, one.meta()).await?;
     }
-    let pods = context.pods.state_filter(|it| of(it, label, namespace, name)).len();
+    let pods = context.pods.of(label, key).len();
     Ok((!made.is_empty() || pods > 0).then_some(pods))
 }
 

@@ -7,12 +7,13 @@
 //! | question | file |
 //! |---|---|
 //! | who leads | `lease` |
-//! | what the cluster says | `watch`, `context` |
+//! | what the cluster says | `watch`, `copies`, `held`, `context` |
 //! | when an object is looked at, and by whom | `operator`, `look` |
 //! | what an endpoint is, and what follows | `endpoint/{observe, build, apply, report}` |
 //! | what an endpoint's experiments ask for, and how they stand | `experiments`, `endpoint/trials` |
 //! | what a model is, and what follows | `model/{observe, build, apply, report}` |
 //! | what becomes of the bucket's data when an object is deleted | `deletion` |
+//! | what becomes of old versions | `tidy` |
 //! | what routers saw | `routers` |
 //! | what is remembered between looks | `kept`, `board` |
 //! | what people ask from the command line | `people` |
@@ -29,10 +30,12 @@ mod buckets;
 mod call;
 mod clock;
 mod context;
+mod copies;
 mod deletion;
 mod endpoint;
 mod experiments;
 mod health;
+mod held;
 mod job_kinds;
 mod kept;
 mod lease;
@@ -50,6 +53,7 @@ mod report;
 mod routers;
 mod scaler;
 mod settings;
+mod tidy;
 mod wanted;
 mod watch;
 mod webhook;

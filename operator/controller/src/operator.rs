@@ -9,19 +9,23 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client, Resource, ResourceExt};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::board::Board;
 use crate::buckets::Buckets;
 use crate::context::{Context, Guarded, Loops};
+use crate::copies::{Copies, Owner};
+use crate::endpoint::SERVICES_AT_ONCE;
 use crate::health;
+use crate::held::Held;
 use crate::job_kinds::{JobSet, TrainJob};
 use crate::lease::Candidate;
 use crate::look::{AFTER_CONFLICT, look};
@@ -32,6 +36,7 @@ use crate::optional::{Optional, ScaledObject};
 use crate::routers::Asker;
 use crate::scaler::{self, Loads};
 use crate::settings::Settings;
+use crate::tidy::tidy;
 use crate::watch::{Pulse, Wake, Watched, wakes, watch};
 
 /// The copies of the cluster must be there within this.
@@ -123,20 +128,22 @@ async fn lead(
     let (wake_endpoints, endpoints_woken) = wakes::<Guarded<ModelEndpoint>>();
     let context = Arc::new(observe(client, settings, namespace, shared, pulse, wake_models, wake_endpoints));
     synced(&context).await?;
-    tracing::info!(models = context.models.len(), endpoints = context.endpoints.len(), "looking");
+    tracing::info!(models = context.models.store().len(), endpoints = context.endpoints.store().len(), "looking");
     let config = || controller::Config::default().debounce(DEBOUNCE).concurrency(context.settings.concurrency);
-    let of_models = Controller::for_stream(futures::stream::pending(), context.models.clone())
+    let of_models = Controller::for_stream(futures::stream::pending(), context.models.store().clone())
         .with_config(config())
         .reconcile_on(models_woken)
         .run(look_at_model, |_, failed, _| again(failed), context.clone())
         .for_each(|_| std::future::ready(()));
-    let of_endpoints = Controller::for_stream(futures::stream::pending(), context.endpoints.clone())
+    let of_endpoints = Controller::for_stream(futures::stream::pending(), context.endpoints.store().clone())
         .with_config(config())
         .reconcile_on(endpoints_woken)
         .run(look_at_endpoint, |_, failed, _| again(failed), context.clone())
         .for_each(|_| std::future::ready(()));
-    tokio::join!(of_models, of_endpoints);
-    anyhow::bail!("the watches have ended")
+    tokio::select! {
+        ((), ()) = futures::future::join(of_models, of_endpoints) => anyhow::bail!("the watches have ended"),
+        () = tidy(context) => anyhow::bail!("old versions are not looked for any more"),
+    }
 }
 
 /// A look that failed.
@@ -194,24 +201,27 @@ fn observe(
     let ours = format!("{MANAGED_BY}={ACTOR}");
     let watches = Watches { client: &client, namespace: watched.as_deref(), ours: &ours, pulse };
     let (to_models, to_endpoints) = (&wake_models, &wake_endpoints);
-    let models = watches.own(to_models, |it: &Guarded<Model>| vec![ObjectRef::from_obj(it)]);
-    let endpoints = watches.own(to_endpoints, |it: &Guarded<ModelEndpoint>| vec![ObjectRef::from_obj(it)]);
-    let runs = watches.own(to_models, |it: &Guarded<TrainingRun>| of_model(it, |run| &run.spec.model));
-    let approvals = watches.own(to_models, |it: &Guarded<ModelApproval>| of_model(it, |word| &word.spec.model));
-    let experiments = watches.own(to_endpoints, |it: &Guarded<ModelExperiment>| of_endpoint(it));
-    let deployments = watches.made::<Deployment, _>(to_endpoints, ENDPOINT, |_| {});
-    let services = watches.made::<Service, _>(to_endpoints, ENDPOINT, |_| {});
-    let config_maps = watches.made::<ConfigMap, _>(to_endpoints, ENDPOINT, |_| {});
-    let autoscalers = watches.made::<HorizontalPodAutoscaler, _>(to_endpoints, ENDPOINT, |_| {});
-    // Where a pod runs and how it does; what it was made of is long and nobody's business here.
-    let pods = watches.made::<Pod, _>(to_endpoints, ENDPOINT, |pod| pod.spec = None);
-    let jobs = watches.made::<Job, _>(to_models, MODEL, |_| {});
+    let models = watches.own(to_models, |_| None, |it: &Guarded<Model>| vec![ObjectRef::from_obj(it)]);
+    let endpoints = watches.own(to_endpoints, serving, |it| vec![ObjectRef::from_obj(it)]);
+    let runs = watches.own(to_models, run_of, |it| run_of(it).map(object).into_iter().collect());
+    let approvals = watches.own(to_models, word_of, |it| word_of(it).map(object).into_iter().collect());
+    let experiments = watches.own(to_endpoints, asked_of, |it| asked_of(it).map(object).into_iter().collect());
+    let deployments = watches.made::<Held<Deployment>, _>(to_endpoints, of_endpoint, |_| {});
+    let services = watches.made::<Held<Service>, _>(to_endpoints, of_endpoint, |_| {});
+    let config_maps = watches.made::<ConfigMap, _>(to_endpoints, of_endpoint, |_| {});
+    let autoscalers = watches.made::<HorizontalPodAutoscaler, _>(to_endpoints, of_endpoint, |_| {});
+    // Those of trainers as well: they are read while a run is active, and wake nobody.
+    let pods = watches.made::<Held<Pod>, _>(to_endpoints, of_either, |_| {});
+    let jobs = watches.made::<Job, _>(to_models, of_model, |job| {
+        // What it was made of is long, and is never another.
+        let suspend = job.spec.take().and_then(|spec| spec.suspend);
+        job.spec = Some(JobSpec { suspend, ..JobSpec::default() });
+    });
     let reporter = Reporter { controller: "fairway".to_owned(), instance: Some(settings.identity.clone()) };
     let recorder = Recorder::new(client.clone(), reporter);
     let keda = optional::<ScaledObject, Guarded<ModelEndpoint>>(&client, &watched, pulse, None);
-    let of_runs = || Some((wake_models.clone(), MODEL));
-    let job_sets = optional::<JobSet, _>(&client, &watched, pulse, of_runs());
-    let train_jobs = optional::<TrainJob, _>(&client, &watched, pulse, of_runs());
+    let job_sets = optional::<JobSet, _>(&client, &watched, pulse, Some((wake_models.clone(), of_model)));
+    let train_jobs = optional::<TrainJob, _>(&client, &watched, pulse, Some((wake_models.clone(), of_model)));
     Context {
         client,
         settings,
@@ -230,6 +240,7 @@ fn observe(
         wake_endpoints,
         board: Board::default(),
         buckets: Buckets::default(),
+        services_at_once: Semaphore::new(SERVICES_AT_ONCE),
         asker: Asker::default(),
         hooks: Hooks::default(),
         keda,
@@ -243,36 +254,63 @@ fn observe(
     }
 }
 
-/// Of a kind that may not be there. `wake`: who looks when one changes, and the label that names what is looked at.
+/// Of a kind that may not be there. `wake`: who looks when one changes, and whose it is.
 fn optional<K: Watched, W>(
     client: &Client,
     namespace: &Option<String>,
     pulse: &Arc<Pulse>,
-    wake: Option<(Wake<W>, &'static str)>,
+    wake: Option<(Wake<W>, fn(&K) -> Option<Owner>)>,
 ) -> Optional<K>
 where
     W: Resource<DynamicType = ()> + 'static,
 {
     let (pulse, ours) = (pulse.clone(), format!("{MANAGED_BY}={ACTOR}"));
     Optional::new(client.clone(), namespace.clone(), move |api| {
-        let label = wake.as_ref().map(|(_, label)| *label);
+        let owner = wake.as_ref().map_or((|_| None) as fn(&K) -> Option<Owner>, |(_, owner)| *owner);
         let wakes = wake.iter().map(|(wake, _)| wake.clone()).collect();
-        watch(
-            api,
-            Some(&ours),
-            &pulse,
-            |_| {},
-            wakes,
-            move |it| label.and_then(|label| named(it, label)).into_iter().collect(),
-        )
+        watch(api, Some(&ours), &pulse, |_| {}, owner, wakes, move |it| owner(it).map(object).into_iter().collect())
     })
 }
 
-/// The object that another one's label names.
-fn named<K: Watched, W: Resource<DynamicType = ()>>(it: &K, label: &str) -> Option<ObjectRef<W>> {
+/// The owner that a label names.
+fn labelled<K: Resource<DynamicType = ()>>(it: &K, label: &'static str) -> Option<Owner> {
     let meta = it.meta();
-    let name = meta.labels.as_ref().and_then(|labels| labels.get(label));
-    name.zip(meta.namespace.as_ref()).map(|(name, namespace)| ObjectRef::new(name).within(namespace))
+    let name = meta.labels.as_ref()?.get(label)?;
+    Some((label, meta.namespace.clone()?, name.clone()))
+}
+
+fn of_endpoint<K: Resource<DynamicType = ()>>(it: &K) -> Option<Owner> {
+    labelled(it, ENDPOINT)
+}
+
+fn of_model<K: Resource<DynamicType = ()>>(it: &K) -> Option<Owner> {
+    labelled(it, MODEL)
+}
+
+fn of_either<K: Resource<DynamicType = ()>>(it: &K) -> Option<Owner> {
+    of_endpoint(it).or_else(|| of_model(it))
+}
+
+fn serving(it: &Guarded<ModelEndpoint>) -> Option<Owner> {
+    Some((MODEL, it.namespace()?, it.0.as_ref().ok()?.spec.model.clone()))
+}
+
+fn run_of(it: &Guarded<TrainingRun>) -> Option<Owner> {
+    Some((MODEL, it.namespace()?, it.0.as_ref().ok()?.spec.model.clone()))
+}
+
+fn word_of(it: &Guarded<ModelApproval>) -> Option<Owner> {
+    Some((MODEL, it.namespace()?, it.0.as_ref().ok()?.spec.model.clone()))
+}
+
+/// An experiment asks something of the endpoint that it names.
+fn asked_of(it: &Guarded<ModelExperiment>) -> Option<Owner> {
+    Some((ENDPOINT, it.namespace()?, it.0.as_ref().ok()?.spec.endpoint.clone()))
+}
+
+/// An owner, as it is woken.
+fn object<W: Resource<DynamicType = ()>>((_, namespace, name): Owner) -> ObjectRef<W> {
+    ObjectRef::new(&name).within(&namespace)
 }
 
 /// What the watches have in common.
@@ -287,23 +325,22 @@ struct Watches<'a> {
 
 impl Watches<'_> {
     /// Objects of a kind of ours, all of them; `wakes` says which are to be looked at when one changes.
-    fn own<K, W>(&self, wake: &Wake<W>, wakes: fn(&K) -> Vec<ObjectRef<W>>) -> Store<K>
+    fn own<K, W>(&self, wake: &Wake<W>, owner: fn(&K) -> Option<Owner>, wakes: fn(&K) -> Vec<ObjectRef<W>>) -> Copies<K>
     where
         K: Watched,
         W: Resource<DynamicType = ()> + 'static,
     {
-        watch(self.api(), None, self.pulse, |_| {}, vec![wake.clone()], wakes)
+        watch(self.api(), None, self.pulse, |_| {}, owner, vec![wake.clone()], wakes)
     }
 
-    /// What the operator has made of another kind; `label` names the object for which.
-    fn made<K, W>(&self, wake: &Wake<W>, label: &'static str, shrink: fn(&mut K)) -> Store<K>
+    /// What the operator has made of another kind, and for whom: that one looks if it is of the kind that `wake` is for.
+    fn made<K, W>(&self, wake: &Wake<W>, owner: fn(&K) -> Option<Owner>, shrink: fn(&mut K)) -> Copies<K>
     where
         K: Watched,
-        W: Resource<DynamicType = ()> + 'static,
+        W: Resource<DynamicType = ()> + Labelled + 'static,
     {
-        watch(self.api(), Some(self.ours), self.pulse, shrink, vec![wake.clone()], move |it| {
-            named(it, label).into_iter().collect()
-        })
+        let wakes = move |it: &K| owner(it).filter(|(label, ..)| *label == W::LABEL).map(object).into_iter().collect();
+        watch(self.api(), Some(self.ours), self.pulse, shrink, owner, vec![wake.clone()], wakes)
     }
 
     fn api<K: Watched>(&self) -> Api<K> {
@@ -314,19 +351,18 @@ impl Watches<'_> {
     }
 }
 
-/// The model that an object names in its spec; an object that cannot be read names none.
-fn of_model<K: Resource<DynamicType = ()>>(it: &Guarded<K>, model: fn(&K) -> &str) -> Vec<ObjectRef<Guarded<Model>>>
-where
-    Guarded<K>: Resource,
-{
-    let namespace = it.namespace().unwrap_or_default();
-    it.0.iter().map(|object| ObjectRef::new(model(object)).within(&namespace)).collect()
+/// Kinds that own what the operator makes.
+trait Labelled {
+    /// The label that names them.
+    const LABEL: &'static str;
 }
 
-/// The endpoint that an experiment names.
-fn of_endpoint(it: &Guarded<ModelExperiment>) -> Vec<ObjectRef<Guarded<ModelEndpoint>>> {
-    let namespace = it.namespace().unwrap_or_default();
-    it.0.iter().map(|experiment| ObjectRef::new(&experiment.spec.endpoint).within(&namespace)).collect()
+impl Labelled for Guarded<Model> {
+    const LABEL: &'static str = MODEL;
+}
+
+impl Labelled for Guarded<ModelEndpoint> {
+    const LABEL: &'static str = ENDPOINT;
 }
 
 /// Nothing is decided by half a picture.

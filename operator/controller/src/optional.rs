@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use kube::api::ListParams;
-use kube::runtime::reflector::Store;
 use kube::{Api, Client, CustomResource};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
 use crate::call::{call, has_code};
+use crate::copies::Copies;
 use crate::watch::Watched;
 
 /// Where a kind is not there it is looked for again after this.
@@ -31,8 +31,8 @@ pub(crate) struct ScaledObjectSpec {
 pub(crate) struct Optional<K: Watched> {
     client: Client,
     namespace: Option<String>,
-    start: Box<dyn Fn(Api<K>) -> Store<K> + Send + Sync>,
-    found: Mutex<(Option<Store<K>>, Option<Instant>)>,
+    start: Box<dyn Fn(Api<K>) -> Copies<K> + Send + Sync>,
+    found: Mutex<(Option<Copies<K>>, Option<Instant>)>,
 }
 
 impl<K: Watched> Optional<K> {
@@ -40,7 +40,7 @@ impl<K: Watched> Optional<K> {
     pub(crate) fn new(
         client: Client,
         namespace: Option<String>,
-        start: impl Fn(Api<K>) -> Store<K> + Send + Sync + 'static,
+        start: impl Fn(Api<K>) -> Copies<K> + Send + Sync + 'static,
     ) -> Self {
         Self { client, namespace, start: Box::new(start), found: Mutex::default() }
     }
@@ -49,7 +49,7 @@ impl<K: Watched> Optional<K> {
     ///
     /// # Errors
     /// The API server does not answer.
-    pub(crate) async fn find(&self) -> Result<Option<Store<K>>> {
+    pub(crate) async fn find(&self) -> Result<Option<Copies<K>>> {
         let mut found = self.found.lock().await;
         let (store, looked) = &mut *found;
         if store.is_none() && looked.is_none_or(|looked| looked.elapsed() >= LOOKED_EVERY) {

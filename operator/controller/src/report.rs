@@ -188,7 +188,7 @@ pub(crate) async fn event<K: Resource<DynamicType = ()>>(context: &Context, obje
 }
 
 fn is_warning(code: &str) -> bool {
-    const WARNINGS: [&str; 15] = [
+    const WARNINGS: [&str; 16] = [
         "RolledBack",
         "Reverted",
         "Rejected",
@@ -204,6 +204,7 @@ fn is_warning(code: &str) -> bool {
         "Unreachable",
         "Invalid",
         "NotificationFailed",
+        "DeletionFailed",
     ];
     WARNINGS.contains(&code)
 }

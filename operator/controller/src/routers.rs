@@ -14,8 +14,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 
+use crate::held::Held;
 use crate::metrics::Metrics;
 use crate::pod::ADMIN_PORT;
 
@@ -98,7 +99,7 @@ impl Routers {
         &mut self,
         asker: &Asker,
         metrics: &Metrics,
-        pods: &[std::sync::Arc<Pod>],
+        pods: &[std::sync::Arc<Held<Pod>>],
         status: &EndpointStatus,
         ordered: &[String],
     ) -> Heard {
@@ -179,14 +180,14 @@ impl Router {
     }
 }
 
-fn address(pod: &Pod) -> Option<String> {
-    let address = pod.status.as_ref()?.pod_ip.clone()?;
+fn address(pod: &Held<Pod>) -> Option<String> {
+    let address = pod.facts.pod_ip.clone()?;
     Some(if address.contains(':') { format!("[{address}]") } else { address })
 }
 
 /// Ready, and not about to go.
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    pod.metadata.deletion_timestamp.is_none()
+fn is_ready(pod: &Held<Pod>) -> bool {
+    let conditions = pod.facts.conditions.as_ref();
+    pod.meta().deletion_timestamp.is_none()
         && conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
 }

@@ -10,10 +10,12 @@ use std::time::Duration;
 use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
-use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
+
+use crate::copies::{Copies, Owner};
 
 /// A watch is asked for again after this, in seconds: a connection that died unseen is noticed then.
 const RENEWED: u32 = 25;
@@ -21,6 +23,8 @@ const RENEWED: u32 = 25;
 const SILENCE: Duration = Duration::from_secs(90);
 /// A watch that fails is tried again within this, in seconds: without another failure it works.
 const CALM: i64 = 60;
+/// What `kubectl apply` keeps of a manifest in the manifest itself.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Objects that wait to be looked at; the watch waits with them.
 const WAKES: usize = 4_096;
 
@@ -108,15 +112,17 @@ impl<K> Watched for K where
 {
 }
 
-/// Keeps a copy of a kind. `shrink` drops what nobody reads, `wakes` says who must look because this object changed.
+/// Keeps a copy of a kind. `shrink` drops what nobody reads, `owner` says whose an object is, and `wakes` who must look because
+/// it changed.
 pub(crate) fn watch<K, W>(
     api: Api<K>,
     selector: Option<&str>,
     pulse: &Pulse,
     shrink: fn(&mut K),
+    owner: fn(&K) -> Option<Owner>,
     wake: Vec<Wake<W>>,
     wakes: impl Fn(&K) -> Vec<ObjectRef<W>> + Send + Sync + 'static,
-) -> Store<K>
+) -> Copies<K>
 where
     K: Watched,
     W: Resource<DynamicType = ()> + 'static,
@@ -127,13 +133,16 @@ where
     if let Some(selector) = selector {
         config = config.labels(selector);
     }
-    let events = watcher(api, config)
-        .default_backoff()
-        .modify(move |object| {
-            object.meta_mut().managed_fields = None;
-            shrink(object);
-        })
-        .reflect(writer);
+    let events = watcher(api, config).default_backoff().modify(move |object| {
+        let meta = object.meta_mut();
+        meta.managed_fields = None;
+        if let Some(annotations) = &mut meta.annotations {
+            annotations.remove(LAST_APPLIED);
+        }
+        shrink(object);
+    });
+    let (copies, events) = Copies::named(store, owner, events);
+    let events = events.reflect(writer);
     tokio::spawn(async move {
         let mut wake = wake;
         let mut events = std::pin::pin!(events);
@@ -162,7 +171,7 @@ where
             }
         }
     });
-    store
+    copies
 }
 
 #[cfg(test)]

@@ -124,6 +124,41 @@ async fn what_others_use_is_kept() {
     }
 }
 
+/// What loops do each day, until something goes.
+#[tokio::test]
+async fn loops_keep_what_manifests_people_and_others_say() {
+    for (registry, _keep) in places().await {
+        let model = five(&registry).await;
+        let state = model.state().await.unwrap();
+        let theirs = Retention { versions: 4, days: 0, rollback_days: 90 };
+        model.retain(Some(theirs), author()).await.unwrap();
+        let in_use = BTreeSet::from([state.versions[&2].digest.clone()]);
+        let on = async |day: i64| {
+            let author = Author { time: time(day * 86_400), ..author() };
+            model.tidy(2, in_use.clone(), author).await.unwrap().told()
+        };
+        assert_eq!(on(0).await, None);
+        let rule = model.state().await.unwrap().retention;
+        assert_eq!(rule, Some(Retention { versions: 2, ..theirs }), "the manifest says how many, people the rest");
+        let before = model.entries(100).await.unwrap().len();
+        assert_eq!(on(1).await, None);
+        assert_eq!(model.entries(100).await.unwrap().len(), before, "a day without news is no entry");
+        let gone = on(7).await;
+        assert_eq!(gone.as_deref(), Some("version 3 is gone, 0 MiB: no rule of the retention keeps it"));
+        assert_eq!(on(8).await, None);
+        let left: Vec<u64> = model.state().await.unwrap().versions.into_keys().collect();
+        assert_eq!(left, [1, 2, 4, 5], "the champion, what is in use, and the newest two");
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_has_nothing_gets_no_log() {
+    let registry = Registry::open("memory://").await.unwrap();
+    let model = registry.model("shop", "m").unwrap();
+    assert_eq!(model.tidy(2, BTreeSet::new(), author()).await.unwrap(), Collected::default());
+    assert!(model.head().await.unwrap().is_none());
+}
+
 #[tokio::test]
 async fn a_tree_of_two_versions_stays_until_both_go() {
     let registry = Registry::open("memory://").await.unwrap();

@@ -2,6 +2,9 @@
 //! between any two writes, and is done again at every look: what is there already is not written.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::iter;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -9,20 +12,18 @@ use fairway_core::endpoint::EndpointEffect;
 use fairway_registry::Error as RegistryError;
 use fairway_wire::{Orders, Route, Target};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::PostParams;
 use kube::core::{ApiResource, GroupVersionKind};
-use kube::runtime::reflector::ObjectRef;
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 
 use super::build::{Builder, orders_of};
-use super::observe::ordered_replicas;
 use super::trials::Archived;
-use super::{Decided, EndpointLoop, Opened, Subject, scaled};
-use crate::apply::{apply, apply_of, delete, delete_ours, ensure};
+use super::{Decided, EndpointLoop, Opened, Subject, scaled, services};
+use crate::apply::{apply, apply_of, delete, delete_ours, ensure, ensure_held};
 use crate::call::{call, has_code};
 use crate::context::Context;
 use crate::names::{self, ACTOR};
@@ -34,46 +35,50 @@ const REASON_MAX: usize = 300;
 
 /// What does not depend on any decision, as it was applied last.
 pub(super) struct Furnished {
-    looks: String,
+    looks: u64,
     at: Instant,
 }
 
 impl EndpointLoop {
-    pub(super) async fn apply(&mut self, context: &Context, subject: &Subject, decided: &Decided) -> Result<()> {
+    pub(super) async fn apply(&mut self, context: &Arc<Context>, subject: &Subject, decided: &Decided) -> Result<()> {
         let builder = Builder { subject, settings: &context.settings };
-        self.furnish(context, &builder).await?;
         let versions = versions(decided);
+        let of_versions = versions.values().map(|target| builder.servers_service(target));
+        // What serves goes on without: that one could not be made is said at the end.
+        let services = self.services.see_to(context, iter::once(builder.service()).chain(of_versions).collect());
+        self.furnish(context, &builder).await?;
         let counts = versions.values().map(|target| {
-            let existing = decided.seen.deployments.get(&target.digest).map(|it| ordered_replicas(it));
+            let existing = decided.seen.deployments.get(&target.digest).map(|it| it.facts.ordered);
             (target, existing, replicas(subject, decided, &target.digest, existing))
         });
         let counts: Vec<(&Target, Option<u32>, Option<u32>)> = counts.collect();
         for (target, existing, wanted) in &counts {
             // More at once, fewer after the route.
             let now = wanted.map(|wanted| wanted.max(existing.unwrap_or(0)));
-            ensure::<Deployment>(context, &context.deployments, &builder.servers(target, now)?).await?;
-            ensure::<Service>(context, &context.services, &builder.servers_service(target)).await?;
+            ensure_held::<Deployment>(context, &context.deployments, &builder.servers(target, now)?).await?;
             scaled::scale(context, &builder, target, decided).await?;
         }
         self.order(context, &builder, decided, &versions).await?;
-        ensure::<Deployment>(context, &context.deployments, &builder.routers()?).await?;
+        ensure_held::<Deployment>(context, &context.deployments, &builder.routers()?).await?;
         let opened = self.opened.as_mut().context("the endpoint is not open")?;
         opened.carry_out(&mut self.archived).await?;
         for (target, _, wanted) in counts.iter().filter(|(_, existing, wanted)| wanted < existing) {
-            ensure::<Deployment>(context, &context.deployments, &builder.servers(target, *wanted)?).await?;
+            ensure_held::<Deployment>(context, &context.deployments, &builder.servers(target, *wanted)?).await?;
         }
-        self.remove(context, subject, decided, &versions).await
+        self.remove(context, subject, decided, &versions).await?;
+        services
     }
 
     /// What does not depend on any decision: made at the first look, and when the manifest changes it.
     async fn furnish(&mut self, context: &Context, builder: &Builder<'_>) -> Result<()> {
-        ensure::<Service>(context, &context.services, &builder.service()).await?;
         if let Some(signers) = builder.signers()? {
             ensure::<ConfigMap>(context, &context.config_maps, &signers).await?;
         }
         let ([account, role, binding], budget) = (builder.account(), builder.budget());
         let (policies, route) = (builder.network_policies(), builder.http_route());
-        let looks = format!("{account}{role}{binding}{budget}{policies:?}{route:?}");
+        let mut looks = DefaultHasher::new();
+        format!("{account}{role}{binding}{budget}{policies:?}{route:?}").hash(&mut looks);
+        let looks = looks.finish();
         let stands = |it: &Furnished| it.looks == looks && it.at.elapsed() < FURNISHED_AGAIN;
         if self.furnished.as_ref().is_some_and(stands) {
             return Ok(());
@@ -132,7 +137,7 @@ impl EndpointLoop {
         versions: &BTreeMap<String, Target>,
     ) -> Result<()> {
         let (namespace, name) = (&builder.subject.key.0, names::of_orders(&builder.subject.key.1));
-        let existing = context.config_maps.get(&ObjectRef::<ConfigMap>::new(&name).within(namespace));
+        let existing = context.config_maps.get(namespace, &name);
         let given = existing.as_deref().and_then(|map| orders_of(map).ok());
         let route = decided.plan.status.route.clone();
         let before = given.as_ref().and_then(|orders| orders.route.as_ref());
@@ -147,11 +152,17 @@ impl EndpointLoop {
                 .map_or(route.lease_until, |it| it.lease_until),
             ..route
         });
-        // Told once a server is there to be asked; one that is away for a while is still told.
+        // Told once a server is there to be asked, and has a name; one that is away for a while is still told.
         let was_told = |digest: &str| {
             given.iter().flat_map(|orders| &orders.versions).any(|served| served.target.digest == digest)
         };
-        let is_there = |digest: &str| decided.seen.servers.get(digest).is_some_and(|servers| servers.ready > 0);
+        let is_named = |digest: &str| {
+            let service = names::of_version(&builder.subject.key.1, digest);
+            context.services.get(namespace, &service).is_some()
+        };
+        let is_there = |digest: &str| {
+            decided.seen.servers.get(digest).is_some_and(|servers| servers.ready > 0) && is_named(digest)
+        };
         let told = versions.values().filter(|target| is_there(&target.digest) || was_told(&target.digest));
         let served = told.map(|target| builder.served_at(target)).collect();
         let orders = Orders { route, versions: served, settings: builder.router_settings()? };
@@ -177,14 +188,12 @@ impl EndpointLoop {
             if versions.contains_key(digest) {
                 continue;
             }
-            delete(context, deployment.as_ref()).await?;
+            delete::<Deployment>(context, deployment.meta()).await?;
             let name = names::of_version(&subject.key.1, digest);
-            if let Some(service) = context.services.get(&ObjectRef::<Service>::new(&name).within(&subject.key.0)) {
-                delete(context, service.as_ref()).await?;
-            }
             scaled::forget(context, &(subject.key.0.clone(), name)).await?;
         }
-        Ok(())
+        let kept: Vec<String> = versions.keys().map(|digest| names::of_version(&subject.key.1, digest)).collect();
+        services::remove(context, &subject.key, &kept).await
     }
 }
 

@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 use fairway_core::Reason;
+use k8s_openapi::api::apps::v1::Deployment;
 
 use crate::board::Key;
 use crate::context::Context;
@@ -11,7 +12,7 @@ use crate::names::ENDPOINT;
 
 /// Deletes its Deployments, and says that pods are waited for.
 pub(super) async fn stop(context: &Context, key: &Key) -> Result<Option<Reason>> {
-    let pods = deletion::end(context, &context.deployments, ENDPOINT, key).await?;
+    let pods = deletion::end::<Deployment, _>(context, &context.deployments, ENDPOINT, key).await?;
     Ok(pods.map(|pods| {
         let message = format!("{pods} pods of routers and servers are still ending; its data is deleted then");
         Reason::new("Deleting", message)

@@ -12,8 +12,9 @@ mod report;
 mod requests;
 mod samples;
 mod scaled;
+mod services;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trials;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -46,6 +47,8 @@ use crate::notify::{Deliveries, Trouble};
 use crate::routers::Routers;
 use crate::wanted::Wanted;
 
+pub(crate) use services::AT_ONCE as SERVICES_AT_ONCE;
+
 /// An endpoint with a rollout is looked at this often: its routers are asked, and harm is acted on.
 const BUSY: Duration = Duration::from_secs(2);
 /// One at rest is asked once a window.
@@ -69,6 +72,7 @@ pub(crate) struct EndpointLoop {
     deliveries: Deliveries,
     trouble: Trouble,
     archived: trials::Archived,
+    services: services::Services,
 }
 
 /// The endpoint's place in the bucket, and where its log stands.
@@ -321,7 +325,7 @@ impl Subject {
 
 fn model_of(context: &Context, endpoint: &ModelEndpoint, namespace: &str) -> Result<Arc<Guarded<Model>>> {
     let name = &endpoint.spec.model;
-    let model = context.models.get(&ObjectRef::new(name).within(namespace));
+    let model = context.models.get(namespace, name);
     model.with_context(|| format!("spec.model: there is no Model {name} in namespace {namespace}"))
 }
 

@@ -6,7 +6,6 @@ use fairway_core::Plan;
 use fairway_core::endpoint::{EndpointEffect, EndpointStatus};
 use jiff::Timestamp;
 use kube::ResourceExt;
-use kube::runtime::reflector::ObjectRef;
 
 use super::{EndpointLoop, Subject};
 use crate::buckets::url_of;
@@ -41,7 +40,7 @@ impl EndpointLoop {
             return;
         }
         let (namespace, model) = (endpoint.namespace().unwrap_or_default(), &endpoint.spec.model);
-        let model = context.models.get(&ObjectRef::new(model).within(&namespace));
+        let model = context.models.get(&namespace, model);
         let default = context.settings.registry.as_deref();
         let url = model.as_ref().and_then(|model| url_of(model.0.as_ref().ok()?, default).ok());
         let registry = url.or(default).unwrap_or_default();

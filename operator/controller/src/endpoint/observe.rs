@@ -13,6 +13,7 @@ use kube::ResourceExt;
 use super::beside::THEIRS;
 use super::{EndpointLoop, Subject, samples};
 use crate::context::Context;
+use crate::held::{Held, Replicas};
 use crate::names;
 use crate::routers::Heard;
 
@@ -28,36 +29,29 @@ pub(super) struct Seen {
     pub(super) broken: BTreeMap<String, String>,
     pub(super) servers: BTreeMap<String, Servers>,
     /// The Deployment of each version, by digest.
-    pub(super) deployments: BTreeMap<String, Arc<Deployment>>,
+    pub(super) deployments: BTreeMap<String, Arc<Held<Deployment>>>,
 }
 
 impl EndpointLoop {
     pub(super) async fn observe(&mut self, context: &Context, subject: &Subject) -> Result<Seen> {
-        let (namespace, name) = &subject.key;
-        let of_us = |labels: &BTreeMap<String, String>, role: &str| {
-            labels.get(names::ENDPOINT) == Some(name) && labels.get(names::ROLE).is_some_and(|it| it == role)
-        };
-        let deployments: BTreeMap<String, Arc<Deployment>> = context
-            .deployments
-            .state_filter(|it| it.namespace().as_ref() == Some(namespace) && of_us(it.labels(), "server"))
+        let deployments = context.deployments.of(names::ENDPOINT, &subject.key);
+        let deployments: BTreeMap<String, Arc<Held<Deployment>>> = deployments
             .into_iter()
+            .filter(|it| has_role(it.as_ref(), "server"))
             .filter_map(|it| Some((it.annotations().get(names::DIGEST)?.clone(), it)))
             .collect();
-        let pods = context.pods.state_filter(|it| {
-            it.namespace().as_ref() == Some(namespace) && it.labels().get(names::ENDPOINT) == Some(name)
-        });
-        let is_router = |pod: &Arc<Pod>| of_us(pod.labels(), "router");
-        let (routers, servers): (Vec<Arc<Pod>>, Vec<Arc<Pod>>) = pods.into_iter().partition(is_router);
+        let pods = context.pods.of(names::ENDPOINT, &subject.key);
+        let (routers, servers): (Vec<_>, Vec<_>) = pods.into_iter().partition(|pod| has_role(pod.as_ref(), "router"));
         let opened = self.opened.as_ref().context("the endpoint is not open")?;
-        let ordered: Vec<String> = deployments.iter().filter(|(_, it)| ready(it) > 0).map(|(d, _)| d.clone()).collect();
+        let ordered: Vec<String> =
+            deployments.iter().filter(|(_, it)| it.facts.ready > 0).map(|(d, _)| d.clone()).collect();
         let heard = self.routers.poll(&context.asker, &context.metrics, &routers, &opened.kept.status, &ordered).await;
         let counts: BTreeMap<String, u32> =
-            deployments.iter().map(|(digest, it)| (digest.clone(), ready(it))).collect();
+            deployments.iter().map(|(digest, it)| (digest.clone(), it.facts.ready)).collect();
         let measured = samples::samples(&heard.windows, &counts);
-        let servers_of = |(digest, it): (&String, &Arc<Deployment>)| {
-            let servers =
-                Servers { ordered: ordered_replicas(it), ready: ready(it), sample: measured.get(digest).copied() };
-            (digest.clone(), servers)
+        let servers_of = |(digest, it): (&String, &Arc<Held<Deployment>>)| {
+            let Replicas { ordered, ready } = it.facts;
+            (digest.clone(), Servers { ordered, ready, sample: measured.get(digest).copied() })
         };
         Ok(Seen {
             ready: ordered.iter().filter(|digest| heard.installed.contains(digest)).cloned().collect(),
@@ -69,24 +63,16 @@ impl EndpointLoop {
     }
 }
 
-pub(super) fn ordered_replicas(deployment: &Deployment) -> u32 {
-    let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    u32::try_from(replicas).unwrap_or(0)
-}
-
-fn ready(deployment: &Deployment) -> u32 {
-    let ready = deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0);
-    u32::try_from(ready).unwrap_or(0)
+pub(super) fn has_role(it: &impl ResourceExt, role: &str) -> bool {
+    it.labels().get(names::ROLE).is_some_and(|it| it == role)
 }
 
 /// What servers said when they ended for good.
-fn broken(servers: &[Arc<Pod>]) -> BTreeMap<String, String> {
+fn broken(servers: &[Arc<Held<Pod>>]) -> BTreeMap<String, String> {
     let mut broken = BTreeMap::new();
     for pod in servers {
         let Some(digest) = pod.annotations().get(names::DIGEST) else { continue };
-        let status = pod.status.as_ref();
-        let before = status.and_then(|status| status.init_container_statuses.as_ref());
-        let statuses = before.into_iter().chain(status.and_then(|status| status.container_statuses.as_ref()));
+        let statuses = pod.facts.init_container_statuses.iter().chain(&pod.facts.container_statuses);
         for status in statuses.flatten().filter(|status| status.name != THEIRS) {
             let ended = [&status.state, &status.last_state].into_iter().flatten();
             for end in ended.filter_map(|state| state.terminated.as_ref()) {

@@ -6,7 +6,7 @@ use fairway_core::Condition;
 use fairway_core::scaling::Scaler;
 use fairway_wire::Target;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::Resource;
 
 use super::autoscaler::{self, Autoscaler};
 use super::build::Builder;
@@ -14,6 +14,7 @@ use super::{Decided, Subject};
 use crate::apply::{delete, ensure};
 use crate::board::Key;
 use crate::context::Context;
+use crate::copies::Copies;
 use crate::names;
 use crate::optional::ScaledObject;
 
@@ -52,17 +53,19 @@ pub(super) async fn forget(context: &Context, key: &Key) -> Result<()> {
 }
 
 async fn remove_horizontal(context: &Context, (namespace, name): &Key) -> Result<()> {
-    let reference = ObjectRef::<HorizontalPodAutoscaler>::new(name).within(namespace);
-    match context.autoscalers.get(&reference) {
-        Some(autoscaler) => delete(context, autoscaler.as_ref()).await,
+    match context.autoscalers.get(namespace, name) {
+        Some(autoscaler) => delete::<HorizontalPodAutoscaler>(context, autoscaler.meta()).await,
         None => Ok(()),
     }
 }
 
-async fn remove_scaled(context: &Context, scaled: Option<&Store<ScaledObject>>, (namespace, name): &Key) -> Result<()> {
-    let Some(store) = scaled else { return Ok(()) };
-    match store.get(&ObjectRef::<ScaledObject>::new(name).within(namespace)) {
-        Some(scaled) => delete(context, scaled.as_ref()).await,
+async fn remove_scaled(
+    context: &Context,
+    scaled: Option<&Copies<ScaledObject>>,
+    (namespace, name): &Key,
+) -> Result<()> {
+    match scaled.and_then(|copies| copies.get(namespace, name)) {
+        Some(scaled) => delete::<ScaledObject>(context, scaled.meta()).await,
         None => Ok(()),
     }
 }

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use fairway_wire::{Orders, Target};
 use kube::core::DeserializeGuard;
 use serde_json::{Value, json};
 
 use super::Subject;
+use super::build::Builder;
 use crate::pod::merge;
 use crate::settings::Settings;
 
-pub(super) fn digest() -> String {
+pub(crate) fn digest() -> String {
     format!("sha256:{}", "0123456789abcdef".repeat(4))
 }
 
@@ -33,4 +35,31 @@ pub(super) fn subject(of_model: Value, of_endpoint: Value) -> Subject {
 
 pub(super) fn settings() -> Settings {
     Settings::of_tests()
+}
+
+/// What an endpoint's version 3 and its routers consist of.
+pub(crate) struct Objects {
+    pub(crate) servers: Value,
+    pub(crate) routers: Value,
+    pub(crate) service: Value,
+    pub(crate) servers_service: Value,
+    pub(crate) orders: Value,
+}
+
+pub(crate) fn objects(replicas: u32) -> Objects {
+    let (subject, settings) = (subject(json!({}), json!({})), settings());
+    let builder = Builder { subject: &subject, settings: &settings };
+    let target = Target { version: 3, digest: digest() };
+    let orders = Orders {
+        route: None,
+        versions: vec![builder.served_at(&target)],
+        settings: builder.router_settings().unwrap(),
+    };
+    Objects {
+        servers: builder.servers(&target, Some(replicas)).unwrap(),
+        routers: builder.routers().unwrap(),
+        service: builder.service(),
+        servers_service: builder.servers_service(&target),
+        orders: builder.orders(&orders).unwrap(),
+    }
 }

@@ -11,8 +11,9 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{Decided, EndpointLoop, Opened, Subject};
-use crate::context::Context;
+use crate::context::{Context, Guarded};
 use crate::experiments::{Experiments, experiment_conditions, experiment_key, experiment_status, experiments};
+use crate::names::ENDPOINT;
 use crate::report;
 
 /// Records that this process has seen in the bucket.
@@ -30,11 +31,9 @@ impl Archived {
 }
 
 /// The endpoint's experiments, as far as they can be read; one that cannot be read is told by nobody but `kubectl`.
-fn of_endpoint(context: &Context, subject: &Subject) -> Vec<Arc<crate::context::Guarded<ModelExperiment>>> {
-    let (namespace, name) = &subject.key;
-    let ours = |it: &ModelExperiment| it.namespace().as_ref() == Some(namespace) && it.spec.endpoint == *name;
-    let mut all = context.experiments.state();
-    all.retain(|it| it.0.as_ref().is_ok_and(ours));
+fn of_endpoint(context: &Context, subject: &Subject) -> Vec<Arc<Guarded<ModelExperiment>>> {
+    let mut all = context.experiments.of(ENDPOINT, &subject.key);
+    all.retain(|it| it.0.is_ok());
     all.sort_by_key(|it| it.name_any());
     all
 }

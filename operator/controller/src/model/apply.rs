@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use fairway_core::model::{ActiveRun, ModelEffect, RunEnd};
 use kube::api::PostParams;
-use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
 use super::{Decided, Opened, RunCause, Subject, build, producers, runtime};
 use crate::call::{call, has_code};
-use crate::context::{Context, Guarded};
+use crate::context::Context;
 
 impl Opened {
     pub(super) async fn apply(&mut self, context: &Context, subject: &Subject, decided: &Decided) -> Result<()> {
@@ -33,7 +32,7 @@ impl Opened {
 
     /// Each step is harmless to repeat: the record and the plan are created once, the Job has the run's name.
     async fn start(&self, context: &Context, subject: &Subject, run: &ActiveRun) -> Result<()> {
-        let record = context.runs.get(&ObjectRef::<Guarded<_>>::new(&run.name).within(&subject.key.0));
+        let record = context.runs.get(&subject.key.0, &run.name);
         if record.is_none() {
             self.record(context, subject, run).await?;
         }

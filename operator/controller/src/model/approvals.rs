@@ -13,6 +13,7 @@ use kube::ResourceExt;
 
 use super::{Opened, Subject};
 use crate::context::Context;
+use crate::names::MODEL;
 use crate::{report, words};
 
 /// What the log says of a word that is there no more.
@@ -30,14 +31,8 @@ impl Opened {
         now: Timestamp,
     ) -> Result<()> {
         let Some(state) = registered else { return Ok(()) };
-        let (namespace, model) = &subject.key;
-        let words: Vec<ModelApproval> = context
-            .approvals
-            .state()
-            .into_iter()
-            .filter_map(|it| it.0.as_ref().ok().cloned())
-            .filter(|it| it.namespace().as_ref() == Some(namespace) && it.spec.model == *model)
-            .collect();
+        let words = context.approvals.of(MODEL, &subject.key);
+        let words: Vec<ModelApproval> = words.iter().filter_map(|it| it.0.as_ref().ok().cloned()).collect();
         for version in state.versions.values() {
             let news = news(&words, version, now);
             for (actor, (approves, why)) in &news.said {

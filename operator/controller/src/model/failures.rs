@@ -6,9 +6,13 @@
 //! (`fairway_api` refuses that). A container that used more memory than its limit ends with 137, and a disruption that had to
 //! kill it does too: disruptions come first.
 
+use std::sync::Arc;
+
 use fairway_api::model::{FailureAction, FailureReason, Trainer};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use serde_json::{Value, json};
+
+use crate::held::Held;
 
 /// Of a process that was killed: by the kernel for its memory, if nobody else did.
 const KILLED: i32 = 137;
@@ -79,8 +83,8 @@ fn is_disruption(reason: FailureReason) -> bool {
 }
 
 /// Why a run has failed by a rule that its Job cannot be told, if one of its pods says so.
-pub(super) fn fatal(trainer: &Trainer, pods: &[impl AsRef<Pod>]) -> Option<String> {
-    pods.iter().map(AsRef::as_ref).find_map(|pod| {
+pub(super) fn fatal(trainer: &Trainer, pods: &[Arc<Held<Pod>>]) -> Option<String> {
+    pods.iter().find_map(|pod| {
         let (reason, message) = reason_of(pod)?;
         let (index, _) = trainer.failures.of(reason).filter(|(_, then)| *then == FailureAction::Fail)?;
         Some(format!("{reason:?}: {message} (spec.trainer.failures.rules[{index}] says Fail)"))
@@ -88,8 +92,8 @@ pub(super) fn fatal(trainer: &Trainer, pods: &[impl AsRef<Pod>]) -> Option<Strin
 }
 
 /// Why a pod ended or does not begin, where that is one of the reasons that rules name.
-fn reason_of(pod: &Pod) -> Option<(FailureReason, String)> {
-    let status = pod.status.as_ref()?;
+fn reason_of(pod: &Held<Pod>) -> Option<(FailureReason, String)> {
+    let status = &pod.facts;
     let conditions = status.conditions.iter().flatten();
     let mut disruptions = conditions.filter(|one| one.type_ == "DisruptionTarget" && one.status == "True");
     if let Some(disruption) = disruptions.next() {
@@ -117,8 +121,6 @@ fn reason_of(pod: &Pod) -> Option<(FailureReason, String)> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     fn trainer(rules: Value, container: bool) -> Trainer {
@@ -167,7 +169,7 @@ mod tests {
 
     #[test]
     fn what_a_job_cannot_be_told_is_seen_in_its_pods() {
-        let pod = |status: Value| Arc::new(serde_json::from_value::<Pod>(json!({"status": status})).unwrap());
+        let pod = |status: Value| Arc::new(serde_json::from_value::<Held<Pod>>(json!({"status": status})).unwrap());
         let disrupted = |reason: &str| {
             pod(
                 json!({"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": reason, "message": "so"}]}),

@@ -38,7 +38,7 @@ use crate::context::{Context, Guarded, Loops};
 use crate::deletion::MOST;
 use crate::kept::{Kept, Stored};
 use crate::look::Looked;
-use crate::names::ACTOR;
+use crate::names::{ACTOR, MODEL};
 
 pub(crate) use producers::producer;
 pub use result::TrainResult;
@@ -278,11 +278,8 @@ fn is_unheard(context: &Context, model: &Key) -> bool {
 }
 
 /// The endpoints that serve a model, of those that can be read.
-fn endpoints_of(context: &Context, (namespace, model): &Key) -> Vec<Arc<Guarded<ModelEndpoint>>> {
-    context.endpoints.state_filter(|it| {
-        let serves = |endpoint: &ModelEndpoint| endpoint.spec.model == *model;
-        it.namespace().as_ref() == Some(namespace) && it.0.as_ref().is_ok_and(serves)
-    })
+pub(crate) fn endpoints_of(context: &Context, model: &Key) -> Vec<Arc<Guarded<ModelEndpoint>>> {
+    context.endpoints.of(MODEL, model)
 }
 
 /// Its endpoints must hear at once that the baseline is to be served, or not any more.

@@ -15,8 +15,10 @@ use serde::Deserialize;
 
 use super::result::TrainResult;
 use super::{Known, Opened, Subject, build, failures, producers, runtime};
+use crate::board::Key;
 use crate::context::Context;
-use crate::names::{self, ACTOR};
+use crate::held::Held;
+use crate::names::{self, ACTOR, MODEL};
 
 /// What the champion's next in line is called.
 const CHALLENGER: &str = "challenger";
@@ -53,17 +55,10 @@ const PROGRESS: &str = "progress.json";
 
 impl Opened {
     pub(super) async fn observe(&self, context: &Context, subject: &Subject) -> Result<Seen> {
-        let (namespace, model) = &subject.key;
-        let runs: Vec<TrainingRun> = context
-            .runs
-            .state()
-            .into_iter()
-            .filter_map(|run| run.0.as_ref().ok().cloned())
-            .filter(|run| {
-                run.namespace().as_ref() == Some(namespace) && run.spec.model == *model && run.end().is_none()
-            })
-            .filter(|run| run.metadata.deletion_timestamp.is_none())
-            .collect();
+        let runs = context.runs.of(MODEL, &subject.key);
+        let goes_on = |run: &&TrainingRun| run.end().is_none() && run.metadata.deletion_timestamp.is_none();
+        let runs: Vec<TrainingRun> =
+            runs.iter().filter_map(|run| run.0.as_ref().ok()).filter(goes_on).cloned().collect();
         let active = self.kept.status.run.as_ref().map(|run| run.name.as_str());
         let mut seen = Seen { runs: Vec::new(), requests: Vec::new(), ended: Vec::new(), job: None, progress: None };
         for run in runs {
@@ -87,7 +82,7 @@ impl Opened {
             }
         }
         if let Some(active) = active {
-            seen.job = runtime::find(context, namespace, active).await?;
+            seen.job = runtime::find(context, &subject.key.0, active).await?;
             let is_running = seen.job.as_ref().is_some_and(|job| over(job).is_none());
             seen.progress = if is_running { self.progress(active).await } else { None };
         }
@@ -112,7 +107,7 @@ impl Opened {
         let run = self.log.run(&active.name)?;
         let job = seen.job.as_ref().map(|job| (job, over(job)));
         if let Some((job, None)) = job {
-            let pods = pods_of(context, &subject.key.0, &job.name_any());
+            let pods = pods_of(context, &subject.key, &job.name_any());
             let Some(why) = failures::fatal(&subject.model.spec.trainer, &pods) else { return Ok(None) };
             if run.result::<TrainResult>().await?.is_some() {
                 return Ok(None);
@@ -126,7 +121,7 @@ impl Opened {
         let end = match (run.result::<TrainResult>().await?, job) {
             (Some(result), _) => self.settle(subject, &active.name, &active.reason.message, result, now).await?,
             (None, Some((job, Some(Over { complete, why })))) => {
-                let words = last_words(context, &subject.key.0, &job.name_any());
+                let words = last_words(context, &subject.key, &job.name_any());
                 let end = if complete { "the trainer ended without a result" } else { why.as_str() };
                 RunEnd::Failed { why: words.map_or_else(|| end.to_owned(), |words| format!("{end}: {words}")) }
             }
@@ -216,17 +211,16 @@ fn over(job: &Job) -> Option<Over> {
     Some(Over { complete: end.type_ == "Complete", why: why.join(": ") })
 }
 
-fn pods_of(context: &Context, namespace: &str, job: &str) -> Vec<Arc<Pod>> {
-    context.pods.state_filter(|pod| {
-        pod.namespace().as_deref() == Some(namespace)
-            && pod.labels().get(names::RUN).is_some_and(|run| build::job_name(run) == job)
-    })
+fn pods_of(context: &Context, model: &Key, job: &str) -> Vec<Arc<Held<Pod>>> {
+    let mut pods = context.pods.of(MODEL, model);
+    pods.retain(|pod| pod.labels().get(names::RUN).is_some_and(|run| build::job_name(run) == job));
+    pods
 }
 
 /// What the trainer said last, if its pod is still there.
-fn last_words(context: &Context, namespace: &str, job: &str) -> Option<String> {
-    let words = |pod: Arc<Pod>| {
-        let status = pod.status.as_ref()?;
+fn last_words(context: &Context, model: &Key, job: &str) -> Option<String> {
+    let words = |pod: Arc<Held<Pod>>| {
+        let status = &pod.facts;
         // What came before may have failed, and what waited for it beside it has nothing to say then; success says nothing.
         let mut statuses = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
         statuses.find_map(|status| {
@@ -234,6 +228,6 @@ fn last_words(context: &Context, namespace: &str, job: &str) -> Option<String> {
             ended.message.clone().filter(|_| ended.exit_code != 0)
         })
     };
-    let said = pods_of(context, namespace, job).into_iter().find_map(words)?;
+    let said = pods_of(context, model, job).into_iter().find_map(words)?;
     Some(said.trim().chars().take(500).collect())
 }

@@ -8,8 +8,7 @@ use anyhow::Result;
 use fairway_api::model::{RuntimeKind, Trainer};
 use fairway_core::model::ActiveRun;
 use k8s_openapi::api::batch::v1::Job;
-use kube::ResourceExt;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Resource, ResourceExt};
 
 use super::job_set::job_set;
 use super::train_job::{self, Told, train_job};
@@ -18,8 +17,9 @@ use crate::apply::{delete, ensure};
 use crate::board::Key;
 use crate::call::refusal_of;
 use crate::context::Context;
+use crate::copies::Copies;
 use crate::job_kinds::{JobSet, LOGS, TrainJob};
-use crate::names;
+use crate::names::{self, MODEL};
 
 /// Longest name of a JobSet: host names of its pods are longer, and may have 63 characters.
 const NAME_MAX: usize = 40;
@@ -27,15 +27,15 @@ const NAME_MAX: usize = 40;
 /// The job of a run, if it is there; another kind is seen as a Job.
 pub(super) async fn find(context: &Context, namespace: &str, run: &str) -> Result<Option<Arc<Job>>> {
     let name = build::job_name(run);
-    if let Some(job) = context.jobs.get(&ObjectRef::<Job>::new(&name).within(namespace)) {
+    if let Some(job) = context.jobs.get(namespace, &name) {
         return Ok(Some(job));
     }
     let sets = context.job_sets.find().await?;
-    if let Some(set) = sets.and_then(|sets| sets.get(&ObjectRef::<JobSet>::new(&set_name(run)).within(namespace))) {
+    if let Some(set) = sets.and_then(|sets| sets.get(namespace, &set_name(run))) {
         return Ok(Some(Arc::new(set.as_job(&name))));
     }
     let trains = context.train_jobs.find().await?;
-    let train = trains.and_then(|jobs| jobs.get(&ObjectRef::<TrainJob>::new(&set_name(run)).within(namespace)));
+    let train = trains.and_then(|jobs| jobs.get(namespace, &set_name(run)));
     Ok(train.map(|train| Arc::new(train.as_job(&name))))
 }
 
@@ -84,15 +84,12 @@ pub(super) async fn start(context: &Context, subject: &Subject, run: &ActiveRun)
 
 /// Takes away what earlier runs of a model have left, and their pods: no TrainJob goes by itself, and one that has failed begins
 /// anew when its JobSet does.
-async fn tidy(context: &Context, jobs: &Store<TrainJob>, (namespace, model): &Key) -> Result<()> {
+async fn tidy(context: &Context, jobs: &Copies<TrainJob>, model: &Key) -> Result<()> {
     let now = crate::clock::now();
     let kept = Duration::from_secs(build::KEPT_SECONDS.into());
     let is_old = |it: &TrainJob| it.ended().is_some_and(|ended| fairway_core::plan::elapsed(ended, now) > kept);
-    let old = jobs.state_filter(|it| {
-        it.namespace().as_ref() == Some(namespace) && it.labels().get(names::MODEL) == Some(model) && is_old(it)
-    });
-    for one in old {
-        delete(context, one.as_ref()).await?;
+    for one in jobs.of(MODEL, model).into_iter().filter(|it| is_old(it)) {
+        delete::<TrainJob>(context, one.meta()).await?;
     }
     Ok(())
 }
@@ -103,16 +100,16 @@ fn unknown(kind: &str, cure: &str) -> String {
 
 /// Takes a run's job away.
 pub(super) async fn stop(context: &Context, namespace: &str, run: &str) -> Result<()> {
-    if let Some(job) = context.jobs.get(&ObjectRef::<Job>::new(&build::job_name(run)).within(namespace)) {
-        delete(context, job.as_ref()).await?;
+    if let Some(job) = context.jobs.get(namespace, &build::job_name(run)) {
+        delete::<Job>(context, job.meta()).await?;
     }
     let sets = context.job_sets.find().await?;
-    if let Some(set) = sets.and_then(|sets| sets.get(&ObjectRef::<JobSet>::new(&set_name(run)).within(namespace))) {
-        delete(context, set.as_ref()).await?;
+    if let Some(set) = sets.and_then(|sets| sets.get(namespace, &set_name(run))) {
+        delete::<JobSet>(context, set.meta()).await?;
     }
     let trains = context.train_jobs.find().await?;
-    match trains.and_then(|jobs| jobs.get(&ObjectRef::<TrainJob>::new(&set_name(run)).within(namespace))) {
-        Some(train) => delete(context, train.as_ref()).await,
+    match trains.and_then(|jobs| jobs.get(namespace, &set_name(run))) {
+        Some(train) => delete::<TrainJob>(context, train.meta()).await,
         None => Ok(()),
     }
 }
