@@ -53,10 +53,10 @@ mod tests {
 
     #[test]
     fn each_has_one_turn_a_day_and_a_failure_another() {
-        let names: Vec<String> = (0..500).map(|n| n.to_string()).collect();
+        let names: Vec<String> = (0..40).map(|n| n.to_string()).collect();
         let (mut due, began) = (Due::default(), Instant::now());
         let mut turns: HashMap<&String, Vec<u64>> = HashMap::new();
-        for second in 0..2 * 86_400 {
+        for second in (0..2 * 86_400_u32).step_by(10) {
             let now = began + SECOND * second;
             let models = names.iter().map(|name| (name.clone(), name));
             if let Some(name) = due.next(models, now) {
