@@ -15,12 +15,15 @@ use crate::board::Key;
 /// Whom an object belongs to: the label of owners of that kind, and the owner's namespace and name.
 pub(crate) type Owner = (&'static str, String, String);
 
+/// Says whom an object belongs to.
+pub(crate) type OwnerOf<K> = fn(&K) -> Option<Owner>;
+
 type Names = HashMap<Owner, Vec<Box<str>>>;
 
 /// See above. Clones share it.
 pub(crate) struct Copies<K: Resource<DynamicType = ()> + 'static> {
     store: Store<K>,
-    owner: fn(&K) -> Option<Owner>,
+    owner: OwnerOf<K>,
     names: Arc<RwLock<Names>>,
 }
 
@@ -51,7 +54,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Copies<K> {
     /// Keeps the names, from a watch's events. To be put before what keeps the objects: whoever finds those finds their names.
     pub(crate) fn named(
         store: Store<K>,
-        owner: fn(&K) -> Option<Owner>,
+        owner: OwnerOf<K>,
         events: impl Stream<Item = watcher::Result<Event<K>>>,
     ) -> (Self, impl Stream<Item = watcher::Result<Event<K>>>) {
         let copies = Self { store, owner, names: Arc::default() };

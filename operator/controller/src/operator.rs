@@ -22,7 +22,7 @@ use tracing::Instrument;
 use crate::board::Board;
 use crate::buckets::Buckets;
 use crate::context::{Context, Guarded, Loops};
-use crate::copies::{Copies, Owner};
+use crate::copies::{Copies, Owner, OwnerOf};
 use crate::endpoint::SERVICES_AT_ONCE;
 use crate::health;
 use crate::held::Held;
@@ -259,14 +259,14 @@ fn optional<K: Watched, W>(
     client: &Client,
     namespace: &Option<String>,
     pulse: &Arc<Pulse>,
-    wake: Option<(Wake<W>, fn(&K) -> Option<Owner>)>,
+    wake: Option<(Wake<W>, OwnerOf<K>)>,
 ) -> Optional<K>
 where
     W: Resource<DynamicType = ()> + 'static,
 {
     let (pulse, ours) = (pulse.clone(), format!("{MANAGED_BY}={ACTOR}"));
     Optional::new(client.clone(), namespace.clone(), move |api| {
-        let owner = wake.as_ref().map_or((|_| None) as fn(&K) -> Option<Owner>, |(_, owner)| *owner);
+        let owner = wake.as_ref().map_or((|_| None) as OwnerOf<K>, |(_, owner)| *owner);
         let wakes = wake.iter().map(|(wake, _)| wake.clone()).collect();
         watch(api, Some(&ours), &pulse, |_| {}, owner, wakes, move |it| owner(it).map(object).into_iter().collect())
     })
@@ -325,7 +325,7 @@ struct Watches<'a> {
 
 impl Watches<'_> {
     /// Objects of a kind of ours, all of them; `wakes` says which are to be looked at when one changes.
-    fn own<K, W>(&self, wake: &Wake<W>, owner: fn(&K) -> Option<Owner>, wakes: fn(&K) -> Vec<ObjectRef<W>>) -> Copies<K>
+    fn own<K, W>(&self, wake: &Wake<W>, owner: OwnerOf<K>, wakes: fn(&K) -> Vec<ObjectRef<W>>) -> Copies<K>
     where
         K: Watched,
         W: Resource<DynamicType = ()> + 'static,
@@ -334,7 +334,7 @@ impl Watches<'_> {
     }
 
     /// What the operator has made of another kind, and for whom: that one looks if it is of the kind that `wake` is for.
-    fn made<K, W>(&self, wake: &Wake<W>, owner: fn(&K) -> Option<Owner>, shrink: fn(&mut K)) -> Copies<K>
+    fn made<K, W>(&self, wake: &Wake<W>, owner: OwnerOf<K>, shrink: fn(&mut K)) -> Copies<K>
     where
         K: Watched,
         W: Resource<DynamicType = ()> + Labelled + 'static,

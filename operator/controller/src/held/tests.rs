@@ -147,8 +147,9 @@ fn so_much_memory() {
     fn kept<K: Read>(text: &str) -> Arc<Held<K>> {
         Arc::new(serde_json::from_str(text).unwrap())
     }
-    let many = |make: &dyn Fn(&mut Vec<Box<dyn std::any::Any>>)| {
-        let (before, mut all) = (used(), Vec::new());
+    type All = Vec<Box<dyn std::any::Any>>;
+    let many = |make: &dyn Fn(&mut All)| {
+        let (before, mut all) = (used(), All::new());
         (0..ENDPOINTS).for_each(|_| make(&mut all));
         let took = used() - before;
         // What a round needed meanwhile, and the list itself, are the same for both.

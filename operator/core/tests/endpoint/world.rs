@@ -73,7 +73,7 @@ pub struct World {
     pub experiments: Vec<AskedExperiment>,
     /// Reward and errors of an arm's requests, by `experiment/arm`; 0.2 and none unless told.
     pub natures: BTreeMap<String, (f64, f64)>,
-    pub archived: Vec<Box<Record>>,
+    pub archived: Vec<Record>,
     users: u64,
 }
 
@@ -140,7 +140,7 @@ impl World {
             match effect {
                 EndpointEffect::Load { target } => drop(self.ready.insert(target.digest.clone())),
                 EndpointEffect::Scale { .. } => {}
-                EndpointEffect::Archive { record } => self.archived.push(record.clone()),
+                EndpointEffect::Archive { record } => self.archived.push(Record::clone(record)),
                 EndpointEffect::Unload { digest } => drop(self.ready.remove(digest)),
                 EndpointEffect::SetRoute { route } => self.route = Some(route.clone()),
                 EndpointEffect::MoveChampion { to, .. } => self.champions.push(to.version),
