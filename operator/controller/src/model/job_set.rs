@@ -29,10 +29,10 @@ pub(super) fn job_set(mut job: Value, name: &str, nodes: u32) -> Value {
             "rules": [{"name": "forGood", "action": "FailJobSet", "onJobFailureReasons": FOR_GOOD}],
         });
     }
-    let template = &mut spec["template"]["spec"];
-    for container in template["initContainers"].as_array_mut().into_iter().flatten() {
-        let is_theirs = container["name"] == build::THEIRS;
-        if let Some(env) = container["env"].as_array_mut().filter(|_| is_theirs) {
+    // Not by index, which would leave a null where there is nothing.
+    let inits = spec.pointer_mut("/template/spec/initContainers").and_then(Value::as_array_mut);
+    for container in inits.into_iter().flatten().filter(|it| it["name"] == build::THEIRS) {
+        if let Some(env) = container.get_mut("env").and_then(Value::as_array_mut) {
             env.extend(together(nodes, name, PART));
         }
     }
@@ -78,6 +78,10 @@ mod tests {
         assert_eq!((&set["kind"], &set["metadata"]["labels"]), (&json!("JobSet"), &job()["metadata"]["labels"]));
         assert_eq!((&set["spec"]["suspend"], &set["spec"]["ttlSecondsAfterFinished"]), (&json!(true), &json!(9)));
         assert!(set["spec"].get("failurePolicy").is_none());
+        let mut plain = job();
+        plain["spec"]["template"]["spec"] = json!({"containers": [{"name": "train"}]});
+        let plain = job_set(plain, "r-train", 1).to_string();
+        assert!(!plain.contains("null"), "a real API server refuses nulls in lists: {plain}");
         let inner = &set["spec"]["replicatedJobs"][0]["template"]["spec"];
         assert_eq!((&inner["backoffLimit"], &inner["activeDeadlineSeconds"]), (&json!(2), &json!(60)));
         assert!(inner.get("suspend").is_none() && inner.get("ttlSecondsAfterFinished").is_none());
