@@ -232,6 +232,14 @@ class Operator:
                 self.process.wait()
 
 
+def registered(run):
+    """The run, once it has registered a version."""
+    found = get("trainingrun", run)
+    if holds(found, "Failed") or holds(found, "Rejected"):
+        raise Failed(f"the run {run} ended as {found['status']['conditions']}")
+    return found if holds(found, "Complete") else None
+
+
 def endpoint_ready(name="shop", namespace=NAMESPACE):
     found = get("modelendpoint", name, namespace)
     return found if holds(found, "Ready") else None

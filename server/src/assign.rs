@@ -2,10 +2,11 @@
 //! and nobody changes groups but by a change of the route.
 //!
 //! Holdback comes before everything and has a salt of its own; then come experiments, each with a salt for who takes part
-//! and one for which arm; the canary's salt is the rollout's, so that it is independent of all of them and of other rollouts. The range of the canary is anchored at 0: a growing weight only
-//! adds users, a shrinking one removes those added last. The hash is over the UTF-8 bytes of the identifier.
+//! and one for which arm; the canary's salt is the rollout's, so that it is independent of all of them and of other rollouts.
+//! The range of the canary is anchored at 0: a growing weight only adds users, a shrinking one removes those added last. The
+//! hash is over the UTF-8 bytes of the identifier.
 
-use fairway_wire::{Portion, Route, Slice, Track, Weight};
+use fairway_wire::{Route, Track, Weight};
 use jiff::Timestamp;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -70,9 +71,9 @@ pub fn assign(route: &Route, user: &str, segment: Option<&str>, personalize: boo
     let weight = if eligible(route, segment, personalize) { canary_weight(route, now) } else { Weight::ZERO };
     // Without a weight there is nothing to hash for.
     if weight > Weight::ZERO && bucket(&route.salt, user) < weight.ppm() {
-        Assignment { track: Track::Canary, arm: None, propensity: share(left, weight) }
+        Assignment { track: Track::Canary, arm: None, propensity: left.of(weight) }
     } else {
-        Assignment { track: Track::Stable, arm: None, propensity: share(left, weight.rest()) }
+        Assignment { track: Track::Stable, arm: None, propensity: left.of(weight.rest()) }
     }
 }
 
@@ -85,29 +86,15 @@ fn experiment(route: &Route, user: &str, mut left: Weight) -> Result<Assignment,
         if let Some((index, slice)) = layer.iter().enumerate().find(|(_, slice)| slice.takes_part(by_layer)) {
             let by_arm = bucket(&slice.arm_salt(), user);
             if let Some(at) = slice.arms.iter().position(|portion| portion.span.contains(by_arm)) {
-                let propensity = share(left, in_arm(slice, &slice.arms[at]));
+                let propensity = left.of(slice.share(&slice.arms[at]));
                 return Ok(Assignment { track: Track::Experiment, arm: Some((before + index, at)), propensity });
             }
         }
-        let taken = layer.iter().flat_map(|slice| slice.arms.iter().map(|arm| in_arm(slice, arm).ppm())).sum();
-        left = share(left, Weight::from_ppm(taken).unwrap_or(Weight::FULL).rest());
+        let taken = layer.iter().flat_map(|slice| slice.arms.iter().map(|arm| slice.share(arm).ppm())).sum();
+        left = left.of(Weight::from_ppm(taken).unwrap_or(Weight::FULL).rest());
         before += layer.len();
     }
     Err(left)
-}
-
-/// Share of a layer's users in an arm.
-fn in_arm(slice: &Slice, arm: &Portion) -> Weight {
-    share(
-        Weight::from_ppm(slice.len()).unwrap_or(Weight::FULL),
-        Weight::from_ppm(arm.span.len()).unwrap_or(Weight::FULL),
-    )
-}
-
-/// The share `part` of `whole`.
-fn share(whole: Weight, part: Weight) -> Weight {
-    let ppm = (u64::from(whole.ppm()) * u64::from(part.ppm()) + 500_000) / 1_000_000;
-    Weight::from_ppm(ppm as u32).unwrap_or(Weight::FULL)
 }
 
 #[cfg(test)]

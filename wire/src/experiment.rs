@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Target;
+use crate::{Target, Weight};
 
 /// Buckets from `from`, up to but not including `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -89,6 +89,12 @@ impl Slice {
     /// Its buckets.
     pub fn len(&self) -> u32 {
         self.spans.iter().map(|span| span.len()).sum()
+    }
+
+    /// Share of the layer's users in an arm.
+    pub fn share(&self, arm: &Portion) -> Weight {
+        let weight = |buckets: u32| Weight::from_ppm(buckets).unwrap_or(Weight::FULL);
+        weight(self.len()).of(weight(arm.span.len()))
     }
 
     /// Nobody takes part.

@@ -45,6 +45,13 @@ impl Weight {
         f64::from(self.0) / 10_000.0
     }
 
+    /// The share `part` of this one.
+    #[must_use]
+    pub fn of(self, part: Self) -> Self {
+        let ppm = (u64::from(self.0) * u64::from(part.0) + 500_000) / 1_000_000;
+        Self(ppm as u32)
+    }
+
     /// What is left to the others.
     #[must_use]
     pub fn rest(self) -> Self {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use fairway_controller::experiment_key;
+use fairway_controller::keep_record;
 use fairway_core::Reason;
 use fairway_core::endpoint::EndpointEffect;
 use fairway_core::model::{ModelEffect, RunMode};
@@ -37,8 +37,7 @@ impl Runtime {
             EndpointEffect::Unload { digest } => self.versions.unload(&self.router, digest),
             EndpointEffect::MoveChampion { to, why } => self.move_champion(to, why, now).await?,
             EndpointEffect::Archive { record } => {
-                let bytes = serde_json::to_vec(record)?;
-                self.endpoint_log.put_experiment(&experiment_key(record), bytes.into()).await?;
+                keep_record(&self.endpoint_log, record).await?;
                 self.archived.insert(record.rules.name.clone());
             }
         }

@@ -121,13 +121,7 @@ impl Runtime {
         let manifests = self.spec.experiments.iter().map(|(name, spec)| (name.as_str(), spec));
         let experiments = fairway_controller::experiments(manifests, status, registered, &self.archived);
         self.refused = experiments.refused;
-        let wanted = fairway_controller::wanted(version, admission, status, registered, now).with_arms(
-            &experiments.asked,
-            admission,
-            status,
-            registered,
-            now,
-        );
+        let wanted = fairway_controller::wanted(version, admission, status, registered, &experiments.asked, now);
         let inputs = EndpointInputs {
             experiments: experiments.asked,
             ..self.endpoint_inputs(&wanted, registered, asked.rollout)

@@ -3,15 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use anyhow::{Context as _, Result};
 use fairway_api::experiment::{ArmStatus, ModelExperimentSpec, ModelExperimentStatus};
 use fairway_api::values::VersionRef;
 use fairway_core::endpoint::{AskedExperiment, EndpointStatus};
 use fairway_core::experiment::{ArmRecord, ArmVerdict, ExperimentPolicy, ExperimentStatus, Record};
 use fairway_core::{Condition, Reason};
-use fairway_registry::State;
+use fairway_registry::{EndpointLog, State};
 use fairway_wire::Target;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::wanted::{target_of, version_named};
 
 /// What manifests come to.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +41,7 @@ pub fn experiments<'a>(
         let policy = spec.policy(name, |version| {
             let pinned =
                 rules.filter(|_| matches!(version, VersionRef::Alias(_))).and_then(|it| pinned(spec, it, version));
-            pinned.or_else(|| named(registered?, version))
+            pinned.or_else(|| version_named(registered?, version).map(target_of))
         });
         let policy = match (policy, rules) {
             (Ok(policy), _) => policy,
@@ -62,16 +65,6 @@ fn pinned(spec: &ModelExperimentSpec, rules: &ExperimentPolicy, version: &Versio
     let arm = spec.arms.iter().find(|arm| arm.version.as_ref() == Some(version))?;
     let began = rules.arms.iter().find(|it| it.name == arm.name.as_str())?;
     began.treatment.target().cloned()
-}
-
-/// The version that a reference names now.
-fn named(state: &State, version: &VersionRef) -> Option<Target> {
-    let found = match version {
-        VersionRef::Alias(alias) => state.by_alias(alias),
-        VersionRef::Number(number) => state.versions.get(number),
-        VersionRef::Digest(digest) => state.versions.values().find(|version| version.digest.as_str() == digest),
-    }?;
-    Some(Target { version: found.number, digest: found.digest.to_string() })
 }
 
 /// How an experiment stands, without its conditions.
@@ -108,9 +101,14 @@ pub fn experiment_conditions(
     }
 }
 
-/// Where an experiment's record is kept in the bucket: one of the same name that is made later has another one.
-pub fn experiment_key(record: &Record) -> String {
-    format!("{}-{}", record.rules.name, record.started.as_millisecond())
+/// Keeps the record of an experiment that has ended: one of the same name that is made later has another place.
+///
+/// # Errors
+/// The bucket cannot be written.
+pub async fn keep_record(log: &EndpointLog, record: &Record) -> Result<()> {
+    let key = format!("{}-{}", record.rules.name, record.started.as_millisecond());
+    let kept = log.put_experiment(&key, serde_json::to_vec(record)?.into()).await;
+    kept.map(drop).context("keeping an experiment's record")
 }
 
 fn arm_status(arm: &ArmRecord) -> ArmStatus {

@@ -59,7 +59,7 @@ mod watch;
 mod webhook;
 mod words;
 
-pub use experiments::{Experiments, experiment_conditions, experiment_key, experiment_status, experiments};
+pub use experiments::{Experiments, experiment_conditions, experiment_status, experiments, keep_record};
 pub use kept::{DecidedBy, Kept, Stored, window_key};
 pub use kube::Client;
 pub use model::{RunCause, TrainResult};

@@ -37,46 +37,19 @@ impl Wanted {
     }
 }
 
-impl Wanted {
-    /// The same, with what people have not agreed to of the arms of experiments.
-    #[must_use]
-    pub fn with_arms(
-        mut self,
-        experiments: &[AskedExperiment],
-        admission: &AdmissionPolicy,
-        status: &EndpointStatus,
-        registered: Option<&State>,
-        now: Timestamp,
-    ) -> Self {
-        let arms = experiments.iter().flat_map(|asked| &asked.policy.arms).filter_map(|arm| arm.treatment.target());
-        for target in arms {
-            let version = registered.and_then(|state| state.versions.get(&target.version));
-            let version = version.filter(|version| version.digest.as_str() == target.digest);
-            let missing = version.and_then(|it| approvals(admission, status, it, now).waiting_for.into_iter().next());
-            if let Some(reason) = missing {
-                self.unapproved.entry(target.digest.clone()).or_insert(reason.message);
-            }
-        }
-        self
-    }
-}
-
 /// What the endpoint's reference stands for now. `@challenger` falls back to the champion while there is none; and
-/// where nothing serves yet, while people have not agreed to it.
+/// where nothing serves yet, while people have not agreed to it. Arms of `experiments` that they have not agreed to are told too.
 pub fn wanted(
     reference: &VersionRef,
     admission: &AdmissionPolicy,
     status: &EndpointStatus,
     registered: Option<&State>,
+    experiments: &[AskedExperiment],
     now: Timestamp,
 ) -> Wanted {
     let Some(state) = registered else { return Wanted::default() };
     let words = |version: &Version| approvals(admission, status, version, now);
-    let named = match reference {
-        VersionRef::Alias(alias) => state.by_alias(alias),
-        VersionRef::Number(number) => state.versions.get(number),
-        VersionRef::Digest(digest) => state.versions.values().find(|version| version.digest.as_str() == digest),
-    };
+    let named = version_named(state, reference);
     let revocable: Vec<&str> = status.revocable().collect();
     let revocable = state.versions.values().filter(|version| revocable.contains(&version.digest.as_str()));
     let mut unapproved = BTreeMap::new();
@@ -88,12 +61,31 @@ pub fn wanted(
             awaiting = (!approvals.objected()).then(|| reason.clone());
         }
     }
+    for target in experiments.iter().flat_map(|asked| &asked.policy.arms).filter_map(|arm| arm.treatment.target()) {
+        let version = state.versions.get(&target.version).filter(|it| it.digest.as_str() == target.digest);
+        if let Some(reason) = version.and_then(|it| words(it).waiting_for.into_iter().next()) {
+            unapproved.entry(target.digest.clone()).or_insert(reason.message);
+        }
+    }
     let follows_alias = matches!(reference, VersionRef::Alias(_));
     let agreed = |version: &&Version| words(version).approved();
     let champion = || state.by_alias("champion").filter(|_| follows_alias).filter(agreed);
     let version = named.filter(|version| status.stable.is_some() || agreed(version)).or_else(champion).or(named);
-    let target = |version: &Version| Target { version: version.number, digest: version.digest.to_string() };
-    Wanted { target: version.map(target), unapproved, awaiting }
+    Wanted { target: version.map(target_of), unapproved, awaiting }
+}
+
+/// The version that a reference names now.
+pub(crate) fn version_named<'a>(state: &'a State, reference: &VersionRef) -> Option<&'a Version> {
+    match reference {
+        VersionRef::Alias(alias) => state.by_alias(alias),
+        VersionRef::Number(number) => state.versions.get(number),
+        VersionRef::Digest(digest) => state.versions.values().find(|version| version.digest.as_str() == digest),
+    }
+}
+
+/// A version as decisions name it.
+pub(crate) fn target_of(version: &Version) -> Target {
+    Target { version: version.number, digest: version.digest.to_string() }
 }
 
 /// Who agrees that this version serves, and what it misses where it has come to.

@@ -1,6 +1,6 @@
 //! Who gets what: fixed users, every weight, both ends.
 
-use fairway_wire::{Canary, Span, Target, Treatment};
+use fairway_wire::{Canary, Portion, Slice, Span, Target, Treatment};
 use proptest::prelude::*;
 
 use super::*;

@@ -233,20 +233,20 @@ impl EndpointLoop {
         }
         let version = &subject.endpoint.spec.version;
         let admission = &subject.model_policy.admission;
-        let wanted = crate::wanted::wanted(version, admission, &opened.kept.status, registered.as_ref(), now)
-            .with_arms(&experiments.asked, admission, &opened.kept.status, registered.as_ref(), now);
+        let (status, registered, asked) = (&opened.kept.status, registered.as_ref(), experiments.asked);
+        let wanted = crate::wanted::wanted(version, admission, status, registered, &asked, now);
         let inputs = EndpointInputs {
             wanted: wanted.target.clone(),
             ready: seen.ready.clone(),
             broken: seen.broken.clone(),
             unapproved: wanted.unapproved.clone(),
-            champion: registered.as_ref().and_then(|state| state.aliases.get("champion").copied()),
+            champion: registered.and_then(|state| state.aliases.get("champion").copied()),
             acked: seen.heard.acked,
             servers: Some(seen.servers.clone()),
             requests: verbs,
             serve_baseline: context.board.serves_baseline(&subject.model_key()),
             lease: context.settings.canary_lease,
-            experiments: experiments.asked,
+            experiments: asked,
         };
         let plan = endpoint::decide(&subject.policy, &inputs.with(&opened.kept.status, &opened.kept.unread), now);
         let next = (opened.kept.seq + 1, &plan);

@@ -7,6 +7,8 @@ use fairway_core::endpoint::RolloutRequest;
 use fairway_registry::State;
 use fairway_wire::Target;
 
+use crate::wanted::{target_of, version_named};
+
 /// One request that no plan has answered yet.
 pub(super) struct Request {
     /// Its identity: it is carried out once.
@@ -37,11 +39,5 @@ pub(super) fn unanswered(endpoint: &ModelEndpoint, answered: Option<&str>, state
 
 fn resolve(version: &VersionRef, state: Option<&State>) -> Result<Target> {
     let state = state.context("no version is registered yet")?;
-    let found = match version {
-        VersionRef::Alias(alias) => state.by_alias(alias),
-        VersionRef::Number(number) => state.versions.get(number),
-        VersionRef::Digest(digest) => state.versions.values().find(|version| version.digest.as_str() == digest),
-    };
-    let found = found.with_context(|| format!("there is no version {version}"))?;
-    Ok(Target { version: found.number, digest: found.digest.to_string() })
+    version_named(state, version).map(target_of).with_context(|| format!("there is no version {version}"))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use fairway_api::{ModelExperiment, ModelExperimentStatus};
 use fairway_core::experiment::Record;
 use fairway_registry::{EndpointLog, State};
@@ -12,7 +12,7 @@ use kube::ResourceExt;
 
 use super::{Decided, EndpointLoop, Opened, Subject};
 use crate::context::{Context, Guarded};
-use crate::experiments::{Experiments, experiment_conditions, experiment_key, experiment_status, experiments};
+use crate::experiments::{Experiments, experiment_conditions, experiment_status, experiments, keep_record};
 use crate::names::ENDPOINT;
 use crate::report;
 
@@ -23,8 +23,7 @@ pub(super) struct Archived(BTreeSet<String>);
 impl Archived {
     /// Keeps a record.
     pub(super) async fn keep(&mut self, log: &EndpointLog, record: &Record) -> Result<()> {
-        let bytes = serde_json::to_vec(record)?;
-        log.put_experiment(&experiment_key(record), bytes.into()).await.context("keeping an experiment's record")?;
+        keep_record(log, record).await?;
         self.0.insert(record.rules.name.clone());
         Ok(())
     }

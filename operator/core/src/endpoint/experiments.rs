@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fairway_wire::{Arm, ArmKey, Portion, Slice, Target, Weight};
+use fairway_wire::{Arm, ArmKey, Slice, Target, Weight};
 use serde::{Deserialize, Serialize};
 
 use super::{EndpointEffect, Look};
@@ -76,18 +76,12 @@ impl Experiments {
     /// Versions that the arms of those that run, or are to run, answer with, and the share of all users that each gets.
     pub(super) fn targets(&self) -> impl Iterator<Item = (&Target, Weight)> {
         let alive = self.layers.layers.values().flatten();
-        alive.flat_map(|slice| slice.arms.iter().filter_map(|arm| Some((arm.treatment.target()?, share(slice, arm)))))
+        alive.flat_map(|slice| slice.arms.iter().filter_map(|arm| Some((arm.treatment.target()?, slice.share(arm)))))
     }
 }
 
 /// What arms have seen since the last look, by experiment and arm.
 pub(super) type Seen = BTreeMap<String, BTreeMap<String, ArmSeen>>;
-
-/// Share of all users in an arm.
-fn share(slice: &Slice, arm: &Portion) -> Weight {
-    let ppm = u64::from(slice.len()) * u64::from(arm.span.len()) / u64::from(experiment::BUCKETS);
-    Weight::from_ppm(u32::try_from(ppm).unwrap_or(u32::MAX)).unwrap_or(Weight::FULL)
-}
 
 impl Look<'_> {
     /// Decides all experiments, and what the next route says of them.
