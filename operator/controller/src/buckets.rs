@@ -1,9 +1,10 @@
 //! Registries, opened once: by their URL and the Secret that opens them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use fairway_api::Model;
 use fairway_registry::{Registry, StoreOptions};
 use k8s_openapi::api::core::v1::Secret;
@@ -15,6 +16,8 @@ use crate::call::call;
 
 /// A registry is opened again after this, so that a Secret that was renewed is used.
 const OPEN_FOR: Duration = Duration::from_secs(600);
+/// One that could not be opened is tried again after this: those that waited for it do not wait another time.
+const FAILED_FOR: Duration = Duration::from_secs(3);
 /// Longest that opening one may take.
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Most registries that are kept open.
@@ -43,10 +46,14 @@ impl Place {
     }
 }
 
-/// The registries of all models, and when they were opened.
+/// What opening a registry came to, or why it failed, and when. Whoever opens it holds the lock, and others wait: after a start
+/// thousands of looks ask for the same one at once, and each that opened it would keep a client with connections of its own.
+type Opened = Arc<Mutex<Option<(Result<Registry, String>, Instant)>>>;
+
+/// The registries of all models.
 #[derive(Default)]
 pub(crate) struct Buckets {
-    open: Mutex<HashMap<Door, (Registry, Instant)>>,
+    open: Mutex<HashMap<Door, Opened>>,
 }
 
 impl Buckets {
@@ -65,27 +72,39 @@ impl Buckets {
     /// Its Secret cannot be read, or the bucket cannot be used.
     pub(crate) async fn at(&self, client: &Client, namespace: &str, place: &Place) -> Result<Registry> {
         let Place { registry: url, secret } = place;
-        let key = (namespace.to_owned(), url.clone(), secret.clone().unwrap_or_default());
-        let fresh = |opened: &Instant| opened.elapsed() < OPEN_FOR;
-        if let Some((registry, _)) = self.open.lock().await.get(&key).filter(|(_, opened)| fresh(opened)) {
-            return Ok(registry.clone());
-        }
-        let options = match &secret {
-            Some(name) => options_of(client, namespace, name).await?,
-            None => StoreOptions::new(),
+        let door = (namespace.to_owned(), url.clone(), secret.clone().unwrap_or_default());
+        let opened = {
+            let mut open = self.open.lock().await;
+            if open.len() >= OPEN_MAX && !open.contains_key(&door) {
+                // One whose lock is held is being opened.
+                open.retain(|_, it| it.try_lock().map_or(true, |it| it.as_ref().is_some_and(is_fresh)));
+            }
+            open.entry(door).or_default().clone()
         };
-        let opening = Registry::open_or_init(url, &options);
-        let registry = tokio::time::timeout(DEADLINE, opening)
-            .await
-            .with_context(|| format!("the bucket {url} did not answer within {} s", DEADLINE.as_secs()))?
-            .with_context(|| format!("opening the registry {url}"))?;
-        let mut open = self.open.lock().await;
-        if open.len() >= OPEN_MAX {
-            open.retain(|_, (_, opened)| fresh(opened));
+        let mut opened = opened.lock().await;
+        if let Some((registry, _)) = opened.as_ref().filter(|it| is_fresh(it)) {
+            return registry.clone().map_err(|why| anyhow!(why));
         }
-        open.insert(key, (registry.clone(), Instant::now()));
-        Ok(registry)
+        let registry = open(client, namespace, url, secret.as_deref()).await;
+        *opened = Some((registry.as_ref().cloned().map_err(|error| format!("{error:#}")), Instant::now()));
+        registry
     }
+}
+
+fn is_fresh((registry, since): &(Result<Registry, String>, Instant)) -> bool {
+    since.elapsed() < if registry.is_ok() { OPEN_FOR } else { FAILED_FOR }
+}
+
+async fn open(client: &Client, namespace: &str, url: &str, secret: Option<&str>) -> Result<Registry> {
+    let options = match secret {
+        Some(name) => options_of(client, namespace, name).await?,
+        None => StoreOptions::new(),
+    };
+    let opening = Registry::open_or_init(url, &options);
+    tokio::time::timeout(DEADLINE, opening)
+        .await
+        .with_context(|| format!("the bucket {url} did not answer within {} s", DEADLINE.as_secs()))?
+        .with_context(|| format!("opening the registry {url}"))
 }
 
 /// Where a model's registry is.
