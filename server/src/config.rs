@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairway_wire::EventKind;
+use fairway_wire::{EventKind, FALLBACK, Rung};
 use jiff::Timestamp;
 
 /// What time it is: the system's, or a simulated one.
@@ -16,7 +16,10 @@ pub struct RouterConfig {
     pub replica: String,
     /// Length of a window; windows are aligned to multiples of it since 1970.
     pub window: Duration,
-    /// How long after its end a window still takes late counts before it is handed out.
+    /// The same while a canary has users: what harms them is to be seen soon.
+    pub trial_window: Duration,
+    /// How long after its end a window of a route that is past still takes late counts before it is handed out. One of the route
+    /// in force is complete when it ends.
     pub lateness: Duration,
     /// How many items of each list are compared in pairs.
     pub k_pairs: usize,
@@ -36,6 +39,9 @@ pub struct RouterConfig {
     pub decision_sample: f64,
     /// How far back popularity reaches, in whole days.
     pub popularity_window: Duration,
+    /// Who is asked, in this order, when the assigned version has no answer. What is popular everywhere answers after all others,
+    /// named or not.
+    pub fallback: Vec<Rung>,
 }
 
 impl Default for RouterConfig {
@@ -44,6 +50,7 @@ impl Default for RouterConfig {
         Self {
             replica: "router".to_owned(),
             window: Duration::from_secs(10),
+            trial_window: Duration::from_secs(2),
             lateness: Duration::from_secs(5),
             k_pairs: 20,
             reward_within: Duration::from_secs(7 * DAY),
@@ -54,6 +61,7 @@ impl Default for RouterConfig {
             history_max: 500,
             decision_sample: 1.0,
             popularity_window: Duration::from_secs(30 * DAY),
+            fallback: FALLBACK.to_vec(),
         }
     }
 }
@@ -68,6 +76,8 @@ pub(crate) const CACHE_AGE_MS: i64 = 24 * 3_600_000;
 pub(crate) const DECISIONS_MAX: usize = 100_000;
 /// Closed windows that wait to be taken; beyond it the oldest are dropped, and their numbers are missing.
 pub(crate) const WINDOWS_MAX: usize = 8_640;
+/// Windows are short while a canary has users and no more than this many wait: a day of an outage is to fit into those.
+pub(crate) const TRIAL_WINDOWS_MAX: usize = 60;
 /// Identifiers of events that are remembered, so that repeats count once.
 pub(crate) const EVENT_IDS_MAX: usize = 262_144;
 /// How far in the future an event may lie, for clocks that differ.

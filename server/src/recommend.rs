@@ -1,5 +1,5 @@
-//! How a request is answered: assignment, then the rungs assigned → stable → cached → popularity of the segment →
-//! popularity. A valid request always gets an answer. Whatever answers in the end, the request counts for the version
+//! How a request is answered: assignment, then the rungs that the settings name: stable → cached → popularity of the segment →
+//! popularity unless they say otherwise. A valid request always gets an answer. Whatever answers in the end, the request counts for the version
 //! that the user was assigned to (intention to treat).
 
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use crate::check;
 use crate::config::{CACHE_AGE_MS, MODELS_BUDGET};
 use crate::interner::UNKNOWN;
 use crate::model_server::{ModelFailure, ScoreQuery};
+use crate::popularity::Popular;
 use crate::pseudonym::UserKey;
 use crate::router::{Plan, Router};
 use crate::served::{Ranked, Served};
@@ -190,21 +191,36 @@ impl Router {
 
     /// What the user gets when the assigned version has no answer.
     async fn fall_back(&self, visit: &Visit, reason: Reason, asked: Option<Asked>) -> Answer {
-        if matches!(visit.assignment.track, Track::Canary | Track::Experiment)
-            && !visit.plan.route.serve_baseline
-            && let Some(stable) = &visit.plan.stable
-        {
-            match self.ask(visit, stable).await.0 {
-                Ok(items) => return self.good(visit, stable, items, Rung::Stable, reason, asked),
-                Err(failure) => match fault(&failure) {
-                    Some((kind, _)) => self.metrics.failed(Track::Stable, kind),
-                    None => return Answer { asked, ..self.baseline(visit, reason) },
-                },
+        for rung in &self.config.fallback {
+            let answer = match rung {
+                Rung::Stable => self.stable_instead(visit, reason).await,
+                Rung::Cached => self.cached(visit, reason),
+                Rung::SegmentPopularity => {
+                    Some(self.baseline(visit, reason)).filter(|it| it.served_by == Rung::SegmentPopularity)
+                }
+                Rung::Assigned | Rung::Popularity => break,
+            };
+            if let Some(answer) = answer {
+                return Answer { asked, ..answer };
             }
         }
-        match self.cached(visit, reason, &asked) {
-            Some(answer) => answer,
-            None => Answer { asked, ..self.baseline(visit, reason) },
+        Answer { asked, ..self.popularity_of(visit, None, reason) }
+    }
+
+    /// Stable's answer to a user of another version.
+    async fn stable_instead(&self, visit: &Visit, reason: Reason) -> Option<Answer> {
+        let elsewhere = matches!(visit.assignment.track, Track::Canary | Track::Experiment);
+        let stable = visit.plan.stable.as_ref().filter(|_| elsewhere && !visit.plan.route.serve_baseline)?;
+        match self.ask(visit, stable).await.0 {
+            Ok(items) => Some(self.good(visit, stable, items, Rung::Stable, reason, None)),
+            Err(failure) => match fault(&failure) {
+                Some((kind, _)) => {
+                    self.metrics.failed(Track::Stable, kind);
+                    None
+                }
+                // It knows nothing of the user, and shows what is popular.
+                None => Some(self.baseline(visit, reason)),
+            },
         }
     }
 
@@ -242,7 +258,7 @@ impl Router {
     }
 
     /// The user's last good answer, without what was consumed or excluded since.
-    fn cached(&self, visit: &Visit, reason: Reason, asked: &Option<Asked>) -> Option<Answer> {
+    fn cached(&self, visit: &Visit, reason: Reason) -> Option<Answer> {
         let last = self.users.last_answer(&visit.user, visit.now_ms - CACHE_AGE_MS)?;
         let mut kept: Vec<(u32, f32)> = last.items.into_vec();
         kept.retain(|(item, _)| visit.may_hold(*item));
@@ -260,14 +276,18 @@ impl Router {
             reason,
             version: last.version,
             digest: last.digest,
-            asked: asked.clone(),
+            asked: None,
             compared: None,
         })
     }
 
     /// Popularity: the segment's as far as it goes, then everybody's.
     fn baseline(&self, visit: &Visit, reason: Reason) -> Answer {
-        let (popular, local) = self.popular(visit, visit.k);
+        self.popularity_of(visit, visit.known_segment(), reason)
+    }
+
+    fn popularity_of(&self, visit: &Visit, segment: Option<u32>, reason: Reason) -> Answer {
+        let (popular, local) = self.popular(visit, segment, visit.k);
         let ranked =
             popular.into_iter().map(|one| Ranked { item: one.item, name: one.name.to_string(), score: one.share });
         Answer {
@@ -283,12 +303,11 @@ impl Router {
 
     /// What is popular, in a list to compare with.
     pub(crate) fn popular_items(&self, visit: &Visit) -> Vec<u32> {
-        self.popular(visit, self.config.k_pairs).0.iter().map(|one| one.item).collect()
+        self.popular(visit, visit.known_segment(), self.config.k_pairs).0.iter().map(|one| one.item).collect()
     }
 
-    pub(crate) fn popular(&self, visit: &Visit, k: usize) -> (Vec<crate::popularity::Popular>, usize) {
+    fn popular(&self, visit: &Visit, segment: Option<u32>, k: usize) -> (Vec<Popular>, usize) {
         self.popularity.look(visit.now_ms, &self.items);
-        let segment = Some(visit.segment).filter(|&id| id != UNKNOWN);
         let mut out = Vec::with_capacity(k);
         let local = self.popularity.best(segment, |item| !visit.may_hold(item), k, &mut out);
         (out, local)
@@ -296,6 +315,10 @@ impl Router {
 }
 
 impl Visit {
+    fn known_segment(&self) -> Option<u32> {
+        Some(self.segment).filter(|&id| id != UNKNOWN)
+    }
+
     fn may_hold(&self, item: u32) -> bool {
         self.left_out.binary_search(&item).is_err()
     }

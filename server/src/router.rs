@@ -129,7 +129,7 @@ impl Router {
         }
         let now_ms = self.now().as_millisecond();
         self.mature(now_ms);
-        self.windows.begin(now_ms, route.generation);
+        self.windows.begin(now_ms, route.generation, route.canary.is_some());
         tracing::info!(generation = route.generation, "route in force");
         self.plan.store(Arc::new(self.plan_of(route, &models)));
     }
@@ -163,7 +163,7 @@ impl Router {
         plan.told.then(|| plan.route.clone())
     }
 
-    /// Windows that are closed and whose lateness is over, oldest first. To be called about once a window: exposures
+    /// Windows that are complete, oldest first. To be called about once a window: exposures
     /// mature here.
     pub fn take_windows(&self) -> Vec<Window> {
         let now_ms = self.now().as_millisecond();

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use fairway_stats::Histogram;
 use fairway_wire::{Arm, ArmKey, ErrorKind, Pair, PairKey, Reason, Rival, Track, Window};
 
-use crate::config::{RouterConfig, WINDOWS_MAX, millis, timestamp};
+use crate::config::{RouterConfig, TRIAL_WINDOWS_MAX, WINDOWS_MAX, millis, timestamp};
 use crate::interner::{Interner, UNKNOWN};
 
 /// An arm in numbers: version ([`UNKNOWN`] for the baseline), group, segment ([`UNKNOWN`] for none), arm of an experiment
@@ -82,12 +82,15 @@ struct Inner {
     /// Closed windows that were in an answer to a poll and wait to be called safe. Nothing is counted in them any more.
     handed: VecDeque<Counts>,
     lost: u64,
+    /// Length of a window, and of one while a canary has users.
+    period_ms: i64,
+    trial_ms: i64,
+    on_trial: bool,
 }
 
 /// The open window and the closed ones that nobody took yet.
 pub(crate) struct Windows {
     inner: Mutex<Inner>,
-    period_ms: i64,
     lateness_ms: i64,
 }
 
@@ -96,8 +99,15 @@ impl Windows {
         let period_ms = millis(config.window).max(1);
         let open = Counts { start_ms: now_ms, end_ms: after(now_ms, period_ms), ..Counts::default() };
         Self {
-            inner: Mutex::new(Inner { open, closed: VecDeque::new(), handed: VecDeque::new(), lost: 0 }),
-            period_ms,
+            inner: Mutex::new(Inner {
+                open,
+                closed: VecDeque::new(),
+                handed: VecDeque::new(),
+                lost: 0,
+                period_ms,
+                trial_ms: millis(config.trial_window).clamp(1, period_ms),
+                on_trial: false,
+            }),
             lateness_ms: millis(config.lateness),
         }
     }
@@ -105,7 +115,7 @@ impl Windows {
     /// Counts a request that was answered under `generation`.
     pub(crate) fn observe(&self, now_ms: i64, generation: u64, arm: ArmId, what: Observation) {
         let mut inner = self.lock();
-        inner.roll(now_ms, self.period_ms);
+        inner.roll(now_ms);
         let Some(window) = inner.of_generation(generation) else {
             return;
         };
@@ -139,7 +149,7 @@ impl Windows {
     /// Counts matured exposures in the open window.
     pub(crate) fn mature(&self, now_ms: i64, exposures: &[Matured]) {
         let mut inner = self.lock();
-        inner.roll(now_ms, self.period_ms);
+        inner.roll(now_ms);
         let open = &mut inner.open;
         for one in exposures {
             open.touched = true;
@@ -156,7 +166,7 @@ impl Windows {
     /// Counts a consumed item in `bin` of `bins`, if `generation` is still in force.
     pub(crate) fn consumed(&self, now_ms: i64, generation: u64, bin: usize, bins: usize) {
         let mut inner = self.lock();
-        inner.roll(now_ms, self.period_ms);
+        inner.roll(now_ms);
         if let Some(window) = inner.of_generation(generation) {
             let histogram = window.consumed.get_or_insert_with(|| Histogram::with_len(bins));
             if histogram.counts().len() == bins {
@@ -172,25 +182,27 @@ impl Windows {
         inner.open.touched = true;
     }
 
-    /// Closes the open window, if anything is in it, and goes on under `generation`.
-    pub(crate) fn begin(&self, now_ms: i64, generation: u64) {
+    /// Closes the open window, if anything is in it, and goes on under `generation`, which has a canary or not.
+    pub(crate) fn begin(&self, now_ms: i64, generation: u64, on_trial: bool) {
         let mut inner = self.lock();
-        inner.roll(now_ms, self.period_ms);
+        inner.roll(now_ms);
         if inner.open.generation != generation {
+            inner.on_trial = on_trial;
             // Also when nothing was counted yet: somebody may still be at it.
             if inner.open.generation > 0 {
-                inner.close(now_ms, self.period_ms);
+                inner.close(now_ms);
             } else {
-                inner.close_now(now_ms, self.period_ms);
+                inner.close_now(now_ms);
             }
             inner.open.generation = generation;
+            inner.open.end_ms = after(inner.open.start_ms, inner.length());
         }
     }
 
-    /// Hands out the windows whose lateness is over, oldest first.
+    /// Hands out the windows that are complete, oldest first.
     pub(crate) fn take(&self, now_ms: i64, names: &WindowNames<'_>) -> Vec<Window> {
         let mut inner = self.lock();
-        inner.roll(now_ms, self.period_ms);
+        inner.roll(now_ms);
         let n = self.due(&inner, now_ms);
         let taken: Vec<Counts> = inner.closed.drain(..n).collect();
         drop(inner);
@@ -207,7 +219,7 @@ impl Windows {
     ) -> Vec<Window> {
         let mut guard = self.lock();
         let inner = &mut *guard;
-        inner.roll(now_ms, self.period_ms);
+        inner.roll(now_ms);
         // A number that was never shown is another incarnation's, and says nothing of these.
         let shown = inner.handed.back().map(|window| window.seq);
         if let Some(safe) = safe.filter(|&safe| shown.is_some_and(|shown| safe <= shown)) {
@@ -222,17 +234,20 @@ impl Windows {
         shown.into_iter().map(|window| window.named(names)).collect()
     }
 
-    /// How many of the closed windows have their lateness behind them.
+    /// How many of the closed windows are complete: whoever is still being answered counts under the route that answers, so that
+    /// only the windows of a route that is past must wait.
     fn due(&self, inner: &Inner, now_ms: i64) -> usize {
-        let due = |window: &&Counts| window.end_ms.saturating_add(self.lateness_ms) <= now_ms;
+        let due = |window: &&Counts| {
+            window.generation == inner.open.generation || window.end_ms.saturating_add(self.lateness_ms) <= now_ms
+        };
         inner.closed.iter().take_while(due).count()
     }
 
     /// Closes the open window and hands out everything.
     pub(crate) fn flush(&self, now_ms: i64, names: &WindowNames<'_>) -> Vec<Window> {
         let mut inner = self.lock();
-        inner.roll(now_ms, self.period_ms);
-        inner.close_now(now_ms, self.period_ms);
+        inner.roll(now_ms);
+        inner.close_now(now_ms);
         let mut taken = std::mem::take(&mut inner.handed);
         taken.append(&mut inner.closed);
         drop(inner);
@@ -256,10 +271,11 @@ fn after(now_ms: i64, period_ms: i64) -> i64 {
 
 impl Inner {
     /// Closes the open window if its end has passed; an idle stretch up to now becomes one empty window.
-    fn roll(&mut self, now_ms: i64, period_ms: i64) {
+    fn roll(&mut self, now_ms: i64) {
         if now_ms < self.open.end_ms {
             return;
         }
+        let period_ms = self.length();
         let aligned = now_ms.div_euclid(period_ms) * period_ms;
         if self.open.touched && self.open.end_ms < aligned {
             let end_ms = self.open.end_ms;
@@ -269,16 +285,22 @@ impl Inner {
         self.replace(aligned, aligned + period_ms);
     }
 
-    fn close_now(&mut self, now_ms: i64, period_ms: i64) {
+    fn close_now(&mut self, now_ms: i64) {
         if now_ms > self.open.start_ms || self.open.touched {
-            self.close(now_ms, period_ms);
+            self.close(now_ms);
         }
     }
 
-    fn close(&mut self, now_ms: i64, period_ms: i64) {
+    fn close(&mut self, now_ms: i64) {
         let end_ms = now_ms.max(self.open.start_ms + 1);
         self.open.end_ms = end_ms;
-        self.replace(end_ms, after(end_ms, period_ms));
+        self.replace(end_ms, after(end_ms, self.length()));
+    }
+
+    /// How long the next window is.
+    fn length(&self) -> i64 {
+        let is_short = self.on_trial && self.handed.len() + self.closed.len() < TRIAL_WINDOWS_MAX;
+        if is_short { self.trial_ms } else { self.period_ms }
     }
 
     fn replace(&mut self, start_ms: i64, end_ms: i64) {

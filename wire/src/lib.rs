@@ -16,7 +16,7 @@ pub use event::{Event, EventKind};
 pub use experiment::{Portion, Slice, Span, Treatment, arm_name};
 pub use orders::{ORDERS_KEY, Orders, Poll, Polled, RouterSettings, ServedAt};
 pub use profile::{FeatureProfile, Profile};
-pub use recommend::{Context, Item, Reason, RecommendRequest, RecommendResponse, Rung, Track};
+pub use recommend::{Context, FALLBACK, Item, Reason, RecommendRequest, RecommendResponse, Rung, Track};
 pub use route::{Canary, Route, Target, Weight, WeightError};
 pub use window::{Arm, ArmKey, ErrorKind, Pair, PairKey, Rival, Window};
 

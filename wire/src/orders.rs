@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{EventKind, Route, Target, Window};
+use crate::{EventKind, FALLBACK, Route, Rung, Target, Window};
 
 /// Key of the ConfigMap that holds an endpoint's [`Orders`] as JSON.
 pub const ORDERS_KEY: &str = "orders.json";
@@ -25,7 +25,7 @@ pub struct Orders {
 
 /// What a router counts and keeps, from its manifests: the same for as long as it runs. A router that is told of others
 /// says so and goes on with those that it began with, because what it has counted rests on them: it is to be restarted.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct RouterSettings {
     /// Which events count as consumption: they are the reward, the history and the popularity.
@@ -38,6 +38,14 @@ pub struct RouterSettings {
     pub decision_sample: f64,
     /// Most items kept of a user's history.
     pub history_max: u32,
+    /// Who is asked, in this order, when the assigned version has no answer. Left out where it is the usual one, which routers of
+    /// before it could be said know too.
+    #[serde(skip_serializing_if = "is_usual")]
+    pub fallback: Vec<Rung>,
+}
+
+fn is_usual(fallback: &[Rung]) -> bool {
+    fallback == FALLBACK
 }
 
 impl Default for RouterSettings {
@@ -48,6 +56,7 @@ impl Default for RouterSettings {
             reward_cap: 10.0,
             decision_sample: 1.0,
             history_max: 500,
+            fallback: FALLBACK.to_vec(),
         }
     }
 }
@@ -63,6 +72,8 @@ impl RouterSettings {
             Some("settings.rewardWithinMs must be above 0")
         } else if !(1..=1_000_000).contains(&self.history_max) {
             Some("settings.historyMax must be from 1 to 1000000")
+        } else if self.fallback.last() != Some(&Rung::Popularity) || self.fallback.contains(&Rung::Assigned) {
+            Some("settings.fallback must end with popularity and cannot name assigned")
         } else {
             None
         }
@@ -122,21 +133,29 @@ mod tests {
     #[test]
     fn orders_of_before_there_were_settings_have_the_usual_ones() {
         let orders: Orders = serde_json::from_str(r#"{"route": null, "versions": []}"#).unwrap();
-        assert_eq!((orders.settings, orders.settings.fault()), (RouterSettings::default(), None));
+        assert_eq!((orders.settings.fault(), orders.settings), (None, RouterSettings::default()));
         let text = r#"{"route": null, "versions": [], "settings": {"rewardEvent": "click", "decisionSample": 0.1}}"#;
         let orders: Orders = serde_json::from_str(text).unwrap();
         assert_eq!((orders.settings.reward_event, orders.settings.history_max), (EventKind::Click, 500));
         assert!(serde_json::from_str::<Orders>(&text.replace("decisionSample", "sample")).is_err());
+        // Routers of before the order could be said are told nothing of it that they do not know.
+        assert!(!serde_json::to_string(&orders).unwrap().contains("fallback"));
+        let text = r#"{"route": null, "versions": [], "settings": {"fallback": ["cached", "popularity"]}}"#;
+        let orders: Orders = serde_json::from_str(text).unwrap();
+        assert_eq!((orders.settings.fault(), orders.settings.fallback), (None, vec![Rung::Cached, Rung::Popularity]));
     }
 
     #[test]
     fn what_cannot_be_used_is_named() {
-        let usual = RouterSettings::default();
+        let usual = RouterSettings::default;
         for (settings, field) in [
-            (RouterSettings { reward_cap: f64::NAN, ..usual }, "rewardCap"),
-            (RouterSettings { decision_sample: 1.1, ..usual }, "decisionSample"),
-            (RouterSettings { reward_within_ms: 0, ..usual }, "rewardWithinMs"),
-            (RouterSettings { history_max: 0, ..usual }, "historyMax"),
+            (RouterSettings { reward_cap: f64::NAN, ..usual() }, "rewardCap"),
+            (RouterSettings { decision_sample: 1.1, ..usual() }, "decisionSample"),
+            (RouterSettings { reward_within_ms: 0, ..usual() }, "rewardWithinMs"),
+            (RouterSettings { history_max: 0, ..usual() }, "historyMax"),
+            (RouterSettings { fallback: vec![], ..usual() }, "fallback"),
+            (RouterSettings { fallback: vec![Rung::Stable], ..usual() }, "fallback"),
+            (RouterSettings { fallback: vec![Rung::Assigned, Rung::Popularity], ..usual() }, "fallback"),
         ] {
             assert!(settings.fault().is_some_and(|fault| fault.contains(field)), "{field}");
         }

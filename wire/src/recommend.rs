@@ -93,6 +93,9 @@ pub enum Rung {
     Popularity,
 }
 
+/// The order in which others are asked when the assigned version has no answer, unless a manifest says otherwise.
+pub const FALLBACK: [Rung; 4] = [Rung::Stable, Rung::Cached, Rung::SegmentPopularity, Rung::Popularity];
+
 /// Why the answer is what it is. `Ok` when the assigned version answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -133,6 +133,7 @@ fn config(replica: &str, settings: &RouterSettings, clock: &Clock) -> RouterConf
         reward_cap: settings.reward_cap,
         decision_sample: settings.decision_sample,
         history_max: settings.history_max as usize,
+        fallback: settings.fallback.clone(),
         ..RouterConfig::default()
     }
 }

@@ -35,7 +35,7 @@ impl OrdersFile {
             match self.look() {
                 Ok(Some(new)) => {
                     told.clear();
-                    if *settings.get_or_insert(new.settings) != new.settings {
+                    if *settings.get_or_insert_with(|| new.settings.clone()) != new.settings {
                         tracing::error!(
                             "other settings in the orders: restart the router; it goes on with the old ones"
                         );

@@ -168,12 +168,14 @@ fn router_config(spec: &Spec, clock: &Clock) -> RouterConfig {
     let replica = format!("embedded-{}", clock.now().as_millisecond());
     RouterConfig {
         window,
+        trial_window: RouterConfig::default().trial_window.max(clock.stretch(WINDOW_REAL)),
         lateness: window / 10,
         reward_within: spec.reward_within,
         reward_cap: spec.reward_cap,
         reward_event: spec.reward_event,
         decision_sample: spec.decision_sample,
         history_max: spec.history_max,
+        fallback: spec.fallback.clone(),
         replica,
         ..RouterConfig::default()
     }

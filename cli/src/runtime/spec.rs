@@ -13,7 +13,7 @@ use fairway_core::policy::{EndpointPolicy, ModelPolicy};
 use fairway_model::FeatureDefinitions;
 use fairway_registry::sign::{PrivateKey, PublicKey};
 use fairway_trainer::{Check, DataSpec, Source, TrainingPlan};
-use fairway_wire::EventKind;
+use fairway_wire::{EventKind, Rung};
 use jiff::Timestamp;
 
 use crate::exit::Invalid;
@@ -49,6 +49,8 @@ pub struct Spec {
     pub decision_sample: f64,
     /// Most items kept of a user's history.
     pub history_max: usize,
+    /// Who is asked, in this order, when the assigned version has no answer.
+    pub fallback: Vec<Rung>,
     /// How a version is made.
     pub recipe: Recipe,
     /// How many of the newest versions are kept.
@@ -125,6 +127,7 @@ impl Spec {
             reward_cap: spec.reward.cap.get(),
             decision_sample: serving.decision_log.sample.fraction(),
             history_max: 500,
+            fallback: serving.fallback.iter().copied().map(Into::into).collect(),
             recipe: Recipe::of(model)?,
             keeps: spec.retention.versions,
             signers: signers(spec.signing.as_ref())?,

@@ -1,6 +1,6 @@
 //! A version that fails in whatever manner never costs a user an answer, and is counted where it belongs.
 
-use fairway_wire::{ErrorKind, Reason, Rung};
+use fairway_wire::{ErrorKind, FALLBACK, Reason, Rung};
 
 use super::*;
 
@@ -65,6 +65,32 @@ async fn a_broken_stable_falls_to_the_last_good_answer_and_then_to_popularity() 
         assert_eq!((answer.served_by, answer.version, answer.reason), (Rung::Popularity, 0, reason));
         let stable = arm(&merged(router.flush_windows()), 1, Track::Stable);
         assert_eq!((stable.requests, stable.errors[&kind]), (4, 3));
+    }
+}
+
+#[tokio::test]
+async fn others_are_asked_in_the_order_of_the_settings() {
+    let in_the_uk = || {
+        let mut request = asking("ann", 2);
+        request.context.segment = Some("UK".into());
+        request
+    };
+    // The canary answers once, and fails then; stable, the last good answer, and both kinds of popularity have something.
+    for (fallback, rung) in [
+        (FALLBACK.to_vec(), Rung::Stable),
+        (vec![Rung::Cached, Rung::Stable, Rung::Popularity], Rung::Cached),
+        (vec![Rung::SegmentPopularity, Rung::Stable, Rung::Popularity], Rung::SegmentPopularity),
+        (vec![Rung::Popularity], Rung::Popularity),
+        (vec![Rung::Popularity, Rung::Stable], Rung::Popularity),
+        (Vec::new(), Rung::Popularity),
+    ] {
+        let (router, _) = router_with(RouterConfig { fallback: fallback.clone(), ..config() }, Manner::Good);
+        router.set_route(route(1, Some(100)));
+        router.recommend(in_the_uk()).await.unwrap();
+        router.install(&target(2), fake(Manner::Fails), profile());
+        let answer = router.recommend(in_the_uk()).await.unwrap();
+        assert_eq!((answer.served_by, answer.reason), (rung, Reason::ModelError), "{fallback:?}");
+        assert_eq!(answer.items.len(), 2, "{fallback:?}");
     }
 }
 

@@ -155,7 +155,11 @@ pub(crate) fn bare(config: RouterConfig) -> (Arc<Router>, Manual) {
 
 /// A router with stable 1 (good), canary 2 in a manner, and popularity `j` before `i` before `h`.
 pub(crate) fn router(canary: Manner) -> (Arc<Router>, Manual) {
-    let (router, clock) = bare(config());
+    router_with(config(), canary)
+}
+
+pub(crate) fn router_with(config: RouterConfig, canary: Manner) -> (Arc<Router>, Manual) {
+    let (router, clock) = bare(config);
     router.install(&target(1), fake(Manner::Good), profile());
     router.install(&target(2), fake(canary), profile());
     let now = clock.now();

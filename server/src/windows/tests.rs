@@ -8,7 +8,12 @@ const ARM: ArmId = ArmId { version: UNKNOWN, track: Track::Stable, segment: UNKN
 
 fn windows(lateness: u64) -> Windows {
     let lateness = Duration::from_millis(lateness);
-    let config = RouterConfig { window: Duration::from_millis(10), lateness, ..RouterConfig::default() };
+    let config = RouterConfig {
+        window: Duration::from_millis(10),
+        trial_window: Duration::from_millis(2),
+        lateness,
+        ..RouterConfig::default()
+    };
     Windows::new(&config, 3)
 }
 
@@ -43,35 +48,66 @@ fn windows_are_aligned_numbered_and_without_gaps() {
 }
 
 #[test]
-fn the_watermark_waits_for_late_counts() {
+fn the_watermark_waits_for_late_counts_of_a_route_that_is_past() {
     let windows = windows(5);
     request(&windows, 4, 0);
-    assert_eq!(take(&windows, 14), []);
-    assert_eq!(take(&windows, 15), [(3, 10, 0, 1, 0)]);
+    request(&windows, 12, 0);
+    assert_eq!(take(&windows, 13), [(3, 10, 0, 1, 0)], "nobody counts there any more");
+    windows.begin(14, 1, false);
+    request(&windows, 15, 0);
+    request(&windows, 16, 1);
+    assert_eq!(take(&windows, 18), []);
+    assert_eq!(take(&windows, 19), [(10, 14, 0, 2, 1)]);
+    assert_eq!(take(&windows, 20), [(14, 20, 1, 1, 2)]);
+}
+
+#[test]
+fn while_a_canary_has_users_windows_are_short() {
+    let windows = windows(0);
+    request(&windows, 4, 0);
+    windows.begin(5, 1, true);
+    for now in [5, 6, 9, 11] {
+        request(&windows, now, 1);
+    }
+    assert_eq!(
+        take(&windows, 12),
+        [(3, 5, 0, 1, 0), (5, 6, 1, 1, 1), (6, 8, 1, 1, 2), (8, 10, 1, 1, 3), (10, 12, 1, 1, 4)]
+    );
+    windows.begin(13, 2, false);
+    request(&windows, 13, 2);
+    assert_eq!(take(&windows, 20), [(12, 13, 1, 0, 5), (13, 20, 2, 1, 6)]);
+    // Nobody takes them for long: then they are as long as ever, so that a day of them fits.
+    windows.begin(20, 3, true);
+    for now in (20..1_000).step_by(2) {
+        request(&windows, now, 3);
+    }
+    let lengths: Vec<i64> = take(&windows, 1_000).iter().map(|window| window.1 - window.0).collect();
+    assert_eq!((lengths[2], lengths.iter().filter(|&&length| length == 2).count()), (2, TRIAL_WINDOWS_MAX - 1));
+    assert_eq!(lengths.last(), Some(&10));
 }
 
 #[test]
 fn a_route_closes_the_window_and_late_answers_count_under_theirs() {
     let windows = windows(20);
     request(&windows, 4, 0);
-    windows.begin(6, 1);
+    windows.begin(6, 1, false);
     request(&windows, 7, 0);
     request(&windows, 7, 1);
-    windows.begin(7, 2);
+    windows.begin(7, 2, false);
     // The same generation again changes nothing.
-    windows.begin(8, 2);
-    assert_eq!(take(&windows, 30), [(3, 6, 0, 2, 0), (6, 7, 1, 1, 1)]);
+    windows.begin(8, 2, false);
+    assert_eq!(take(&windows, 30), [(3, 6, 0, 2, 0), (6, 7, 1, 1, 1), (7, 30, 2, 0, 2)]);
     // That window is gone: nothing is counted under another route.
     request(&windows, 31, 1);
-    assert_eq!(take(&windows, 120), [(7, 30, 2, 0, 2)]);
+    assert_eq!(take(&windows, 120), [(30, 120, 2, 0, 3)]);
 }
 
 #[test]
 fn a_route_at_the_very_start_leaves_no_empty_window() {
     let windows = windows(0);
-    windows.begin(3, 7);
+    windows.begin(3, 7, false);
     request(&windows, 3, 7);
-    windows.begin(3, 8);
+    windows.begin(3, 8, false);
     assert_eq!(take(&windows, 10), [(3, 4, 7, 1, 0), (4, 10, 8, 0, 1)]);
 }
 
@@ -89,9 +125,9 @@ fn windows_that_nobody_takes_are_bounded() {
 #[test]
 fn whoever_counts_late_is_counted_even_if_two_routes_came_at_once() {
     let windows = windows(0);
-    windows.begin(3, 1);
+    windows.begin(3, 1, false);
     // Somebody is being answered under the first route and has not been counted yet.
-    windows.begin(3, 2);
+    windows.begin(3, 2, false);
     windows.observe(3, 1, ARM, Observation::default());
     windows.observe(4, 2, ARM, Observation::default());
     let taken = take(&windows, 100);

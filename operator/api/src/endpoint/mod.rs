@@ -87,9 +87,14 @@ pub struct ModelEndpointSpec {
     /// How a new version meets users.
     #[serde(default)]
     pub rollout: Rollout,
-    /// Who answers when the assigned version cannot, best first.
+    /// Who is asked when the assigned version has no answer, in this order; Popularity, which always has one, is the last.
     #[serde(default = "default_fallback")]
     #[schemars(length(min = 1, max = 4))]
+    #[schemars(extend("x-kubernetes-validations" = [{
+        "rule": "self.size() == 0 || self[self.size() - 1] == 'Popularity'", "message": "end with Popularity: it always has an answer"
+    }, {
+        "rule": "self.all(one, self.exists_one(other, other == one))", "message": "each rung at most once"
+    }]))]
     pub fallback: Vec<Rung>,
     /// Share of users who stay on the baseline for ever, so that the effect of the whole stays measurable.
     #[serde(default = "nobody")]

@@ -11,7 +11,7 @@ use fairway_core::policy::{
 use fairway_wire::Weight;
 
 use super::gates::gates;
-use super::{ModelEndpointSpec, OnInconclusive, OnLowTraffic, OnMissingTelemetry, Rollout};
+use super::{ModelEndpointSpec, OnInconclusive, OnLowTraffic, OnMissingTelemetry, Rollout, Rung};
 use crate::error::{FieldError, positive};
 use crate::values::{Duration, Moment};
 use crate::workload::{environment, is_default, pod, resources};
@@ -82,10 +82,6 @@ impl ModelEndpointSpec {
             let problem = "nothing is deleted in this version";
             notes.push(FieldError::new("spec.decisionLog.retention", problem, "leave it out"));
         }
-        if self.fallback != super::default_fallback() {
-            let problem = "the order is fixed in this version: Stable, Cached, SegmentPopularity, Popularity";
-            notes.push(FieldError::new("spec.fallback", problem, "leave it out"));
-        }
         if self.rollout.gates.iter().all(|gate| gate.metric.is_none()) {
             let problem = "without a gate no harm can be proved: every version is promoted when its steps are done";
             notes.push(FieldError::new(
@@ -142,6 +138,10 @@ impl ModelEndpointSpec {
                 let field = format!("spec.fallback[{i}]");
                 errors.push(FieldError::new(field, format!("{rung:?} is there already"), "each rung at most once"));
             }
+        }
+        if self.fallback.last() != Some(&Rung::Popularity) {
+            let help = "end with Popularity: it always has an answer";
+            errors.push(FieldError::new("spec.fallback", "nobody might answer", help));
         }
         if self.holdback.weight() == Weight::FULL {
             let help = "less than 100%; 1% to 5% is usual";

@@ -286,6 +286,7 @@ fn rules_of_an_endpoint() {
         ("server: {deadline: 0s}", "6:22 spec.server.deadline: it must be longer than zero"),
         ("scaling: {min: 9, max: 8}", "6:18 spec.scaling.min: 9 is above max (8)"),
         ("fallback: [Popularity, Popularity]", "6:26 spec.fallback[1]: Popularity is there already"),
+        ("fallback: [Popularity, Stable]", "6:3 spec.fallback: nobody might answer"),
         ("holdback: 100%", "6:13 spec.holdback: nobody would be left to serve"),
         ("version: challenger", "6:12 spec.version: `challenger` is not a version"),
     ] {

@@ -166,6 +166,7 @@ impl Builder<'_> {
             reward_within_ms: u64::try_from(reward.within.std().as_millis()).unwrap_or(u64::MAX),
             reward_cap: reward.cap.get(),
             decision_sample: self.subject.endpoint.spec.decision_log.sample.fraction(),
+            fallback: self.subject.endpoint.spec.fallback.iter().copied().map(Into::into).collect(),
             ..RouterSettings::default()
         })
     }

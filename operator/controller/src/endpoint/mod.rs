@@ -61,6 +61,8 @@ const UNKEPT_MAX: usize = 10_000;
 pub(crate) struct EndpointLoop {
     opened: Option<Opened>,
     routers: Routers,
+    /// What they counted lately.
+    recent: samples::Recent,
     /// Windows that are not yet in the bucket.
     unkept: VecDeque<Window>,
     /// What was told as Events.

@@ -8,10 +8,10 @@ use anyhow::{Context as _, Result};
 use fairway_core::endpoint::Servers;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 
 use super::beside::THEIRS;
-use super::{EndpointLoop, Subject, samples};
+use super::{EndpointLoop, Subject};
 use crate::context::Context;
 use crate::held::{Held, Replicas};
 use crate::names;
@@ -48,7 +48,7 @@ impl EndpointLoop {
         let heard = self.routers.poll(&context.asker, &context.metrics, &routers, &opened.kept.status, &ordered).await;
         let counts: BTreeMap<String, u32> =
             deployments.iter().map(|(digest, it)| (digest.clone(), it.facts.ready)).collect();
-        let measured = samples::samples(&heard.windows, &counts);
+        let measured = self.recent.take(&heard.windows, &counts);
         let servers_of = |(digest, it): (&String, &Arc<Held<Deployment>>)| {
             let Replicas { ordered, ready } = it.facts;
             (digest.clone(), Servers { ordered, ready, sample: measured.get(digest).copied() })
@@ -67,10 +67,10 @@ pub(super) fn has_role(it: &impl ResourceExt, role: &str) -> bool {
     it.labels().get(names::ROLE).is_some_and(|it| it == role)
 }
 
-/// What servers said when they ended for good.
+/// What servers said when they ended for good. Those that are about to go speak of a try that is over.
 fn broken(servers: &[Arc<Held<Pod>>]) -> BTreeMap<String, String> {
     let mut broken = BTreeMap::new();
-    for pod in servers {
+    for pod in servers.iter().filter(|pod| pod.meta().deletion_timestamp.is_none()) {
         let Some(digest) = pod.annotations().get(names::DIGEST) else { continue };
         let statuses = pod.facts.init_container_statuses.iter().chain(&pod.facts.container_statuses);
         for status in statuses.flatten().filter(|status| status.name != THEIRS) {
