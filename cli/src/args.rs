@@ -65,7 +65,7 @@ pub enum Command {
     /// A shop with customers asks the endpoint over HTTP and buys what suits them; tastes shift; two bad candidates are
     /// brought in. Reads the manifests that were applied, and the bucket. Exit code 0 if it went as told.
     Story(Story),
-    /// Start, watch or cancel training runs of a running `fairway up`
+    /// Start, watch or cancel training runs, of a running `fairway up` or (--endpoint) on a cluster
     #[command(subcommand)]
     Run(Run),
     /// Do one training run in this process, from its plan in a registry, and leave the result there
@@ -120,7 +120,7 @@ pub enum Command {
     /// its bucket: of a good candidate, and of bad ones with the harm of --inject. Says how often good ones would have been
     /// taken back, how soon bad ones, and how many users would have met them. Reads the bucket and writes nothing to it.
     Backtest(Box<Backtest>),
-    /// Show what a running or stopped `fairway up` serves, and why
+    /// Show what a running or stopped `fairway up` serves, or (--endpoint) a cluster, and why
     Status(Place),
     /// Show how far what goes in and comes out has moved since the champion was trained
     ///
@@ -146,7 +146,7 @@ pub enum Command {
     /// Check bundles
     #[command(subcommand)]
     Bundle(Bundle),
-    /// Watch and steer the rollout of a running `fairway up`
+    /// Watch and steer the rollout of a running `fairway up`, or (--endpoint) of one on a cluster
     #[command(subcommand)]
     Rollout(Rollout),
     /// Print shell completions, for example `fairway completions bash > /etc/bash_completion.d/fairway`

@@ -6,9 +6,11 @@ use anyhow::{Context, Result, bail};
 use fairway_api::model::DriftStatus;
 use fairway_api::run::RunReason;
 use fairway_api::{Condition, ModelExperiment, RolloutVerb, TrainingRun};
-use fairway_controller::People;
+use fairway_controller::{People, Stored};
 use fairway_core::Reason;
+use fairway_core::endpoint::{Ended, EndpointEffect, EndpointStatus};
 use fairway_core::plan::spell;
+use fairway_registry::{Access, Registry};
 use serde_json::{Value, json};
 
 use crate::args::{Approve, Doctor, Place};
@@ -94,6 +96,26 @@ impl Cluster {
     pub async fn drift(&self) -> Result<Option<DriftStatus>> {
         let model = self.people.endpoint(&self.endpoint).await?.spec.model;
         Ok(self.people.model(&model).await?.status.and_then(|status| status.drift))
+    }
+
+    /// How the endpoint's rollouts ended: its status is too small for that, and the bucket has it, which must be readable from here.
+    ///
+    /// # Errors
+    /// The endpoint is not there, or the bucket cannot be read.
+    pub async fn history(&self, place: &Place) -> Result<Vec<Ended>> {
+        let model = self.people.endpoint(&self.endpoint).await?.spec.model;
+        let registry = self.people.model(&model).await?.spec.registry.ok_or_else(|| {
+            Invalid(format!(
+                "the Model {model} leaves its bucket to the operator: set spec.registry to read it from here"
+            ))
+        })?;
+        let options = place.state.store.options()?;
+        let opened = Registry::open_with(&registry, &options, Access::Read).await.with_context(|| {
+            format!("the history is in {registry}, which is opened with the variables of this shell (AWS_…) and --store-option")
+        })?;
+        let log = opened.endpoint(self.people.namespace(), &self.endpoint)?;
+        let last = log.latest_plan::<Stored<EndpointEffect, EndpointStatus>>().await?;
+        Ok(last.map(|(_, stored)| stored.plan.status.history.into_iter().collect()).unwrap_or_default())
     }
 
     /// Whether the endpoint is well: the exit code of `status`.

@@ -88,13 +88,13 @@ async fn send_here(place: &Place, verb: RolloutVerb) -> Result<Vec<Reason>> {
 }
 
 async fn history(place: &Place) -> Result<Code> {
-    if place.endpoint.is_some() {
-        bail!(Invalid(
-            "the history of an endpoint on a cluster is in its bucket and in its Events: kubectl describe".to_owned()
-        ));
-    }
-    let report = status::report(&StateFolder::find(&place.state)?).await?;
-    let history: Vec<Ended> = serde_json::from_value(report["history"].clone()).unwrap_or_default();
+    let history: Vec<Ended> = match Cluster::named(place).await? {
+        Some(cluster) => cluster.history(place).await?,
+        None => {
+            let report = status::report(&StateFolder::find(&place.state)?).await?;
+            serde_json::from_value(report["history"].clone()).unwrap_or_default()
+        }
+    };
     place.output.print(&history, |history| {
         let rows = history.iter().rev().map(|ended| {
             let result = match ended.result {

@@ -29,7 +29,7 @@ impl ModelLoop {
     ) -> Result<()> {
         let model = &subject.model;
         report::events(context, model, "model", &decided.plan.reasons, &mut self.said).await;
-        self.report_runs(context, decided, now).await?;
+        self.report_runs(context, subject, decided, now).await?;
         let status = &decided.plan.status;
         let before = model.status.clone().unwrap_or_default();
         let generation = model.metadata.generation;
@@ -55,9 +55,9 @@ impl ModelLoop {
         Ok(())
     }
 
-    async fn report_runs(&self, context: &Context, decided: &Decided, now: Timestamp) -> Result<()> {
+    async fn report_runs(&self, context: &Context, subject: &Subject, decided: &Decided, now: Timestamp) -> Result<()> {
         for (run, end) in &decided.seen.ended {
-            tell_end(context, run, end, now).await?;
+            tell_end(context, subject, run, end, now).await?;
         }
         let active = decided.plan.status.run.as_ref().map(|run| run.name.as_str());
         for run in &decided.seen.runs {
@@ -66,7 +66,7 @@ impl ModelLoop {
             if active == Some(name.as_str()) {
                 tell_active(context, run, decided, now).await?;
             } else if let Some((_, end)) = last.filter(|_| decided.run_end.is_some()) {
-                tell_end(context, run, end, now).await?;
+                tell_end(context, subject, run, end, now).await?;
             } else if was_asked(&decided.seen.requests, &name) {
                 tell_suppressed(context, run, &decided.plan.reasons, now).await?;
             }
@@ -93,10 +93,10 @@ fn was_asked(requests: &[ModelRequest], name: &str) -> bool {
     requests.iter().any(|request| matches!(request, ModelRequest::Start { name: asked, .. } if asked == name))
 }
 
-async fn tell_end(context: &Context, run: &TrainingRun, end: &RunEnd, now: Timestamp) -> Result<()> {
+async fn tell_end(context: &Context, subject: &Subject, run: &TrainingRun, end: &RunEnd, now: Timestamp) -> Result<()> {
     let (kind, code, message, version) = match end {
         RunEnd::Registered { version } => {
-            ("Complete", "Registered", format!("version {version} is registered"), Some(version.to_string()))
+            ("Complete", "Registered", registered(subject, *version), Some(version.to_string()))
         }
         RunEnd::Rejected { why } => ("Rejected", "Rejected", why.clone(), None),
         RunEnd::DataRefused { code, why } => ("Failed", code.as_str(), why.clone(), None),
@@ -114,6 +114,19 @@ async fn tell_end(context: &Context, run: &TrainingRun, end: &RunEnd, now: Times
         ..before
     };
     write(context, run, &told, status, now).await
+}
+
+/// The operator has no key: where a signature is asked for, people or CI sign, and propose what they have signed.
+fn registered(subject: &Subject, version: u64) -> String {
+    let (namespace, name) = &subject.key;
+    let at = format!("models:/{namespace}/{name}");
+    match subject.model.spec.signing {
+        None => format!("version {version} is registered"),
+        Some(_) => format!(
+            "version {version} is registered and waits for a signature: fairway registry sign {at}/{version} --key PRIVATE.pem, \
+             then fairway registry alias set {at}@challenger {version}"
+        ),
+    }
 }
 
 async fn tell_active(context: &Context, run: &TrainingRun, decided: &Decided, now: Timestamp) -> Result<()> {
