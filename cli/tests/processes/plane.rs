@@ -194,7 +194,7 @@ async fn what_may_not_be_served_is_not() {
     keys.current_dir(shop.path(".")).args(["registry", "keygen", "--out", "mine"]);
     assert!(keys.output().unwrap().status.success());
     let (code, text) = said(&digest, &["--signer", "mine.pub.pem"]);
-    assert!(code == 1 && text.contains("none of the --signer keys"), "{text}");
+    assert!(code == 2 && text.contains("none of the --signer keys"), "{text}");
 
     // A byte that is another.
     let weights = format!("registry/{NAMESPACE}/models/{MODEL}/versions/{}", digest.replace(':', "-"));

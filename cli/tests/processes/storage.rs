@@ -162,7 +162,7 @@ async fn with_keys_only_what_one_of_them_has_signed() {
     let both = format!("{}{}", public("other"), public("mine"));
     let with = |keys: &str| pod.fetch_with("shop/recs/1", &[("FAIRWAY_SIGNERS", keys)]);
     let (code, said) = with(&both);
-    assert!(code == 1 && said.contains("none of the keys of FAIRWAY_SIGNERS") && pod.is_empty(), "{said}");
+    assert!(code == 2 && said.contains("none of the keys of FAIRWAY_SIGNERS") && pod.is_empty(), "{said}");
     let (code, said) = with("no key");
     assert!(code != 0 && said.contains("FAIRWAY_SIGNERS") && pod.is_empty(), "{said}");
 
