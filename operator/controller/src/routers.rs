@@ -36,7 +36,8 @@ impl Default for Asker {
     fn default() -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(DEADLINE));
-        Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector))
+        // A connection that waits for the next question takes 23 KiB; a new one is made in a fraction of a millisecond.
+        Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector))
     }
 }
 
