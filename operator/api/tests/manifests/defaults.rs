@@ -67,6 +67,8 @@ fn of_an_endpoint() {
     assert_eq!(spec.version.to_string(), "@challenger");
     assert_eq!((spec.decision_log.sample.fraction(), spec.decision_log.retention.std()), (1.0, 90 * DAY));
     assert_eq!(spec.fallback.len(), 4);
+    // Routers are told nothing of the usual order.
+    assert!(spec.fallback.iter().copied().map(fairway_wire::Rung::from).eq(fairway_wire::FALLBACK));
     assert!(spec.warnings().is_empty());
     let policy = spec.policy(HOUR).unwrap();
     let steps: Vec<_> = policy.steps.as_slice().iter().map(|s| (s.weight.ppm(), s.hold, s.segments.len())).collect();
