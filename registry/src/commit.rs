@@ -149,23 +149,27 @@ impl Header {
 pub(crate) struct Slot {
     /// Its number.
     pub seq: u64,
-    /// Its bytes.
-    pub body: Bytes,
+    /// Its bytes; none where a log keeps only the chain of what it has seen.
+    pub body: Option<Bytes>,
     /// Where it is.
     pub path: Path,
     /// What it is chained to.
     pub previous: Option<String>,
+    /// The sha-256 of its bytes, to which the next entry is chained.
+    pub sha256: String,
 }
 
 impl Slot {
-    /// The sha-256 of its bytes, to which the next entry is chained.
-    pub fn sha256(&self) -> String {
-        sha256(&self.body)
+    /// An entry with these bytes.
+    pub fn new(seq: u64, body: Bytes, path: Path, previous: Option<String>) -> Slot {
+        let sha256 = sha256(&body);
+        Slot { seq, body: Some(body), path, previous, sha256 }
     }
 
     /// Its content.
     pub fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
-        serde_json::from_slice(&self.body).map_err(|e| Error::corrupt(&self.path, e))
+        let body = self.body.as_ref().ok_or_else(|| Error::corrupt(&self.path, "its bytes were not kept"))?;
+        serde_json::from_slice(body).map_err(|e| Error::corrupt(&self.path, e))
     }
 }
 
@@ -215,7 +219,7 @@ impl Log {
                 },
             };
             let seq = head.as_ref().map_or(1, |slot| slot.seq + 1);
-            let previous = head.as_ref().map(Slot::sha256);
+            let previous = head.as_ref().map(|slot| slot.sha256.clone());
             let next = Next { seq, previous: previous.clone(), txn: &txn };
             let (body, value) = match step(head.as_ref(), next) {
                 Ok(Step::Append(body, value)) => (body, value),
@@ -227,7 +231,7 @@ impl Log {
             let path = self.path(if store.planted(Planted::NumberSkipped) { seq + rounds as u64 - 1 } else { seq });
             let ours = |found: &[u8]| Ok(Header::read(&path, found)?.txn == txn);
             if let Settled::Ours { .. } = create(store, &path, &body, ours).await? {
-                self.remember(&Slot { seq, body, path, previous });
+                self.remember(&Slot::new(seq, body, path, previous));
                 return Ok(value);
             }
         }

@@ -11,7 +11,9 @@ use crate::{Error, Result};
 use futures::TryStreamExt;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How far a reader walks from where it starts before it starts again elsewhere.
 const WALK_MAX: u64 = 16;
@@ -25,7 +27,17 @@ const READS_AT_ONCE: usize = 8;
 pub(crate) struct Log {
     store: Store,
     folder: Path,
-    seen: Arc<Mutex<Option<Slot>>>,
+    seen: Arc<Mutex<Seen>>,
+    keeps_bytes: bool,
+}
+
+/// What was seen of a log.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The newest entry.
+    newest: Option<Slot>,
+    /// Since when nothing newer was there, at the least.
+    looked: Option<Instant>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -36,7 +48,12 @@ struct Hint {
 impl Log {
     /// The log in this folder.
     pub fn new(store: Store, folder: Path) -> Log {
-        Log { store, folder, seen: Arc::default() }
+        Log { store, folder, seen: Arc::default(), keeps_bytes: true }
+    }
+
+    /// A log that is mostly written: of the newest entry it remembers the number and the hash.
+    pub fn of_writer(store: Store, folder: Path) -> Log {
+        Log { keeps_bytes: false, ..Log::new(store, folder) }
     }
 
     /// Where it is kept.
@@ -64,16 +81,26 @@ impl Log {
         self.folder.clone().join("_hint")
     }
 
-    /// The newest entry that this log has seen; there may be newer ones.
+    /// The newest entry that this log has seen; there may be newer ones. [`Log::of_writer`] has not kept its bytes.
     pub fn remembered(&self) -> Option<Slot> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen().newest.clone()
+    }
+
+    /// Whether somebody has looked for a newer entry within this time.
+    pub fn was_looked_at(&self, within: Duration) -> bool {
+        self.seen().looked.is_some_and(|looked| looked.elapsed() < within)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers an entry if it is newer than what was seen.
     pub fn remember(&self, slot: &Slot) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.as_ref().is_none_or(|seen| seen.seq < slot.seq) {
-            *seen = Some(slot.clone());
+        let mut seen = self.seen();
+        if seen.newest.as_ref().is_none_or(|newest| newest.seq < slot.seq) {
+            let body = slot.body.clone().filter(|_| self.keeps_bytes);
+            seen.newest = Some(Slot { body, ..slot.clone() });
         }
     }
 
@@ -87,13 +114,14 @@ impl Log {
         if header.seq != seq || header.previous.is_some() != (seq > 1) {
             return Err(Error::corrupt(&path, format!("calls itself entry {}", header.seq)));
         }
-        Ok(Some(Slot { seq, body, path, previous: header.previous }))
+        Ok(Some(Slot::new(seq, body, path, header.previous)))
     }
 
     /// The newest entry: 1 request when nothing happened since this log last looked, 3 from a hint.
     pub async fn head(&self) -> Result<Option<Slot>> {
         let mut start = self.remembered();
         for look in 0..LOOKS_MAX {
+            let began = Instant::now();
             if look == 0 && start.is_none() {
                 start = self.hinted().await;
             }
@@ -105,6 +133,7 @@ impl Log {
                 self.remember(slot);
             }
             if !more {
+                self.seen().looked = Some(began);
                 return Ok(newest);
             }
         }
@@ -167,6 +196,14 @@ impl Log {
         Ok((there > 0).then_some(there))
     }
 
+    /// An entry with its bytes.
+    pub async fn whole(&self, slot: Option<Slot>) -> Result<Option<Slot>> {
+        match slot {
+            Some(Slot { seq, body: None, .. }) => self.read(seq).await,
+            slot => Ok(slot),
+        }
+    }
+
     /// Whether anything was ever committed here.
     pub async fn is_empty(&self) -> Result<bool> {
         Ok(!self.store.exists(&self.path(1)).await?)
@@ -178,7 +215,7 @@ impl Log {
             None => self.head().await?,
             Some(seq) => self.read(seq).await?,
         };
-        let Some(head) = head else {
+        let Some(head) = self.whole(head).await? else {
             return Ok(Vec::new());
         };
         let count = (limit.min(LIST_MAX) as u64).min(head.seq);
@@ -215,7 +252,7 @@ impl Log {
 }
 
 fn chained(older: Option<&Slot>, newer: &Slot) -> Result<()> {
-    if newer.previous == older.map(Slot::sha256) {
+    if newer.previous.as_deref() == older.map(|slot| slot.sha256.as_str()) {
         return Ok(());
     }
     Err(Error::corrupt(&newer.path, "does not follow from the entry before it: one of the two was changed"))

@@ -12,13 +12,13 @@ use crate::{
     Created, Digest, Entry, Error, Manifest, Operation, PlanLog, Reference, Result, RunLog, State, Timestamp, Version,
     fetch, names,
 };
-use bytes::Bytes;
 use object_store::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// The record of one model.
 #[derive(Clone, Debug)]
@@ -27,14 +27,14 @@ pub struct ModelLog {
     pub(crate) folder: Path,
     name: String,
     pub(crate) log: Log,
-    /// The entry that was read or written last, beside its bytes: parsing a full state takes longer than asking whether
-    /// it is still the newest.
+    /// The entry that was read or written last, beside the sha-256 of its bytes: parsing a full state takes longer than asking
+    /// whether it is still the newest.
     last: Arc<Mutex<Option<Parsed>>>,
     plans: PlanLog,
 }
 
-/// An entry beside the bytes that it was parsed from.
-type Parsed = (Bytes, Arc<Entry>);
+/// An entry beside the sha-256 of the bytes that it was parsed from.
+type Parsed = (String, Arc<Entry>);
 
 /// Who does something, why and when.
 #[derive(Clone, Copy, Debug)]
@@ -77,8 +77,17 @@ impl ModelLog {
         Ok(self.newest().await?.map(Arc::unwrap_or_clone))
     }
 
-    async fn newest(&self) -> Result<Option<Arc<Entry>>> {
+    /// [`ModelLog::head`], shared with this value and its clones: for whoever looks again and again.
+    pub async fn newest(&self) -> Result<Option<Arc<Entry>>> {
         self.log.head().await?.as_ref().map(|slot| self.entry(slot)).transpose()
+    }
+
+    /// [`ModelLog::newest`] as it was within this time: no request if this value or a clone of it has looked since.
+    pub async fn newest_within(&self, age: Duration) -> Result<Option<Arc<Entry>>> {
+        if !self.log.was_looked_at(age) {
+            return self.newest().await;
+        }
+        self.log.remembered().as_ref().map(|slot| self.entry(slot)).transpose()
     }
 
     /// The newest state; an empty one before the first entry.
@@ -245,20 +254,19 @@ impl ModelLog {
     /// What the newest entry says. The same bytes are parsed once.
     pub(crate) fn entry(&self, slot: &Slot) -> Result<Arc<Entry>> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        // The kept bytes hold their place in memory, so that no others can be there.
-        if let Some((body, entry)) = last
-            && (body.as_ptr(), body.len()) == (slot.body.as_ptr(), slot.body.len())
+        if let Some((sha256, entry)) = last
+            && sha256 == slot.sha256
         {
             return Ok(entry);
         }
         let entry = Arc::new(self.parse(slot)?);
-        self.keep(&slot.body, &entry);
+        self.keep(slot.sha256.clone(), &entry);
         Ok(entry)
     }
 
-    /// Remembers what these bytes say.
-    pub(crate) fn keep(&self, body: &Bytes, entry: &Arc<Entry>) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((body.clone(), Arc::clone(entry)));
+    /// Remembers what bytes with this sha-256 say.
+    pub(crate) fn keep(&self, sha256: String, entry: &Arc<Entry>) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((sha256, Arc::clone(entry)));
     }
 
     fn parse(&self, slot: &Slot) -> Result<Entry> {

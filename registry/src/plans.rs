@@ -25,7 +25,7 @@ struct Envelope<T> {
 
 impl PlanLog {
     pub(crate) fn new(store: Store, folder: &Path) -> PlanLog {
-        PlanLog { log: Log::new(store, folder.clone().join("plans")) }
+        PlanLog { log: Log::of_writer(store, folder.clone().join("plans")) }
     }
 
     /// Appends a plan as number `seq`, which must be the next one: 1, or the latest plus 1.
@@ -71,7 +71,8 @@ impl PlanLog {
 
     /// The newest plan with its number, or `None` when there is none.
     pub async fn latest<T: DeserializeOwned>(&self) -> Result<Option<(u64, T)>> {
-        self.log.head().await?.as_ref().map(opened).transpose()
+        let newest = self.log.head().await?;
+        self.log.whole(newest).await?.as_ref().map(opened).transpose()
     }
 
     /// The newest plans with their numbers, newest first, with the chain between them checked.

@@ -3,6 +3,7 @@
 //! moves no bytes itself (`upload.rs` does).
 
 use crate::commit::{Next, Slot, Step, json};
+use crate::digest::sha256;
 use crate::model::{Author, compose};
 use crate::pin::Pin;
 use crate::progress::Progress;
@@ -288,7 +289,7 @@ impl ModelLog {
         let seq = next.seq;
         let entry = compose(next, author, time, Operation::Registered { version: number }, state);
         let body = json(&self.folder, &entry)?;
-        self.keep(&body, &Arc::new(entry));
+        self.keep(sha256(&body), &Arc::new(entry));
         Ok(Step::Append(body, Added::Version(version, Some(seq))))
     }
 

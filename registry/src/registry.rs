@@ -218,7 +218,8 @@ impl Registry {
         let mut digests = BTreeSet::new();
         let mut heads = futures::stream::iter(heads).buffer_unordered(READS_AT_ONCE);
         while let Some(slot) = heads.try_next().await? {
-            digests.extend(slot.iter().flat_map(|slot| crate::digests::named(&slot.body)));
+            let body = slot.and_then(|slot| slot.body);
+            digests.extend(body.iter().flat_map(|body| crate::digests::named(body)));
         }
         Ok(digests)
     }

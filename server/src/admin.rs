@@ -1,4 +1,5 @@
-//! The admin port of a router in another process than its operator: `POST /v1/poll`, `POST /admin/abort`.
+//! The admin port of a router in another process than its operator: `POST /v1/poll`, `POST /v1/peer-events`,
+//! `POST /admin/abort`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +10,13 @@ use axum::extract::State;
 use axum::http::{HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use fairway_wire::Poll;
+use fairway_wire::{PeerEvents, Poll};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use crate::router::Router;
-use crate::{Problem, body};
+use crate::{Problem, body, peers};
 
 /// Longest poll.
 const POLL_BYTES: usize = 4 * 1024;
@@ -23,10 +24,14 @@ const POLL_BYTES: usize = 4 * 1024;
 const POLL_TIME: Duration = Duration::from_secs(2);
 /// Polls at once: one operator leads, and answers may be long.
 const POLLS: usize = 4;
+/// Longest events of a peer.
+const PEER_BYTES: usize = 4 * 1024 * 1024;
+/// Peers that are listened to at once.
+const PEERS: usize = 16;
 /// Shortest token: one that nobody guesses.
 const TOKEN_BYTES: usize = 16;
 
-/// What a person must show to abort. Only its digest is kept.
+/// What a person must show to abort, and a peer to be listened to. Only its digest is kept.
 #[derive(Clone)]
 pub struct AdminToken([u8; 32]);
 
@@ -50,13 +55,23 @@ struct Admin {
     /// Without one nobody can abort here.
     token: Option<AdminToken>,
     polls: Arc<Semaphore>,
+    peers: Arc<Semaphore>,
 }
 
-/// `POST /v1/poll` and `POST /admin/abort`, to be served beside the router's own admin paths. Without a token, abort
-/// is refused.
+impl Admin {
+    fn is_opened_by(&self, request: &Request<Body>) -> bool {
+        let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
+        self.token.as_ref().zip(shown).is_some_and(|(token, shown)| token.opens(shown))
+    }
+}
+
+/// `POST /v1/poll`, `POST /v1/peer-events` and `POST /admin/abort`, to be served beside the router's own admin paths. Without a
+/// token the latter two are refused.
 pub fn router_admin_routes(router: Arc<Router>, token: Option<AdminToken>) -> Routes {
-    let admin = Admin { router, token, polls: Arc::new(Semaphore::new(POLLS)) };
-    Routes::new().route("/v1/poll", post(poll)).route("/admin/abort", post(abort)).with_state(admin)
+    let (polls, peers) = (Arc::new(Semaphore::new(POLLS)), Arc::new(Semaphore::new(PEERS)));
+    let admin = Admin { router, token, polls, peers };
+    let routes = Routes::new().route("/v1/poll", post(poll)).route(peers::PATH, post(peer_events));
+    routes.route("/admin/abort", post(abort)).with_state(admin)
 }
 
 async fn poll(State(admin): State<Admin>, request: Request<Body>) -> Response {
@@ -71,12 +86,33 @@ async fn poll(State(admin): State<Admin>, request: Request<Body>) -> Response {
     }
 }
 
+async fn peer_events(State(admin): State<Admin>, request: Request<Body>) -> Response {
+    if !admin.is_opened_by(&request) {
+        return closed();
+    }
+    let Ok(_place) = admin.peers.try_acquire() else {
+        return Problem::overloaded().into_response();
+    };
+    let read = async { body::parse::<PeerEvents>(&body::read(request, PEER_BYTES).await?) };
+    match tokio::time::timeout(POLL_TIME, read).await {
+        Ok(Ok(events)) if events.events.len() > peers::AT_ONCE => {
+            Problem::field("events", format!("may hold {} events", peers::AT_ONCE)).into_response()
+        }
+        Ok(Ok(events)) => crate::http::json(StatusCode::OK, &admin.router.hear(events)),
+        Ok(Err(problem)) => problem.into_response(),
+        Err(_) => Problem::slow_body().into_response(),
+    }
+}
+
+fn closed() -> Response {
+    let mut response = Problem::unauthorized().into_response();
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
 async fn abort(State(admin): State<Admin>, request: Request<Body>) -> Response {
-    let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
-    if !admin.token.as_ref().zip(shown).is_some_and(|(token, shown)| token.opens(shown)) {
-        let mut response = Problem::unauthorized().into_response();
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        return response;
+    if !admin.is_opened_by(&request) {
+        return closed();
     }
     admin.router.abort();
     let generation = admin.router.status().generation;

@@ -1,6 +1,6 @@
 //! Which requests and events are valid. Every refusal names the field and says what is allowed, never what was sent.
 
-use fairway_wire::{Event, ID_BYTES_MAX, ITEMS_MAX, RecommendRequest};
+use fairway_wire::{Event, ID_BYTES_MAX, ITEMS_MAX, PeerEvent, RecommendRequest};
 
 use crate::Problem;
 use crate::config::EVENT_AHEAD_MS;
@@ -34,6 +34,12 @@ pub(crate) fn event(event: &Event, now_ms: i64) -> Result<(), Problem> {
         return Err(Problem::field("time", detail));
     }
     Ok(())
+}
+
+/// Whether another router can have taken it.
+pub(crate) fn is_valid(event: &PeerEvent) -> bool {
+    let texts = [Some(&event.item), event.segment.as_ref(), event.id.as_ref()];
+    !event.item.is_empty() && texts.into_iter().flatten().all(|text| text.len() <= ID_BYTES_MAX)
 }
 
 fn id(field: &str, value: &str) -> Result<(), Problem> {

@@ -1,10 +1,11 @@
-//! HTTP/1.1 to a model server: connections are kept and used again, idle ones and all bodies are bounded, and every
+//! HTTP/1.1 to a model server or another router: connections are kept and used again, idle ones and all bodies are bounded, and every
 //! call has a deadline.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::header::HeaderValue;
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{self, Client};
@@ -22,10 +23,11 @@ const CONNECT_TIME: Duration = Duration::from_secs(1);
 /// Longest words of a refusal that are kept.
 const WORDS: usize = 200;
 
-/// A server that is asked again and again. How many calls run at once is bounded by whoever asks: the router.
+/// A server that is asked again and again: of models, or a peer. How many calls run at once is bounded by whoever asks.
 pub(crate) struct Connection {
     client: Client<HttpConnector, Full<Bytes>>,
     base: String,
+    authorization: Option<HeaderValue>,
 }
 
 impl Connection {
@@ -49,7 +51,14 @@ impl Connection {
             .pool_idle_timeout(IDLE_TIME)
             .pool_max_idle_per_host(IDLE_MAX)
             .build(connector);
-        Ok(Self { client, base: base.to_owned() })
+        Ok(Self { client, base: base.to_owned(), authorization: None })
+    }
+
+    /// With a bearer token; one that no header can hold is left out.
+    pub(crate) fn with_token(self, token: &str) -> Self {
+        let mut authorization = HeaderValue::try_from(format!("Bearer {token}")).ok();
+        authorization.iter_mut().for_each(|value| value.set_sensitive(true));
+        Self { authorization, ..self }
     }
 
     pub(crate) fn base(&self) -> &str {
@@ -64,7 +73,8 @@ impl Connection {
         self.call(Method::GET, path, Bytes::new(), limit, deadline).await
     }
 
-    /// As [`get`](Self::get), with a JSON body. It may be sent twice: asking a model changes nothing.
+    /// As [`get`](Self::get), with a JSON body. It may be sent twice: asking a model changes nothing, and a peer knows events by
+    /// their numbers.
     pub(crate) async fn post(
         &self,
         path: &str,
@@ -111,7 +121,10 @@ impl Connection {
 
     fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, ModelFailure> {
         let request = Request::builder().method(method).uri(format!("{}{path}", self.base));
-        let request = request.header(header::CONTENT_TYPE, "application/json");
+        let mut request = request.header(header::CONTENT_TYPE, "application/json");
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
         request.body(Full::new(body)).map_err(|error| ModelFailure::Error(error.to_string()))
     }
 }

@@ -2,11 +2,10 @@
 //! rewards. Other kinds are counted and otherwise left alone, because versions are trained on consumption.
 
 use fairway_model::profile::consumed_index;
-use fairway_wire::Event;
+use fairway_wire::{Event, PeerEvent};
 use serde::{Deserialize, Serialize};
 
 use crate::decision_id::DecisionId;
-use crate::interner::UNKNOWN;
 use crate::pseudonym::UserKey;
 use crate::router::Router;
 use crate::{Problem, check};
@@ -103,9 +102,16 @@ impl Router {
                 Some(name) => self.segments.add(name),
                 None => self.users.segment(&user),
             };
-            self.exposures.credit(&user, item, time_ms, decision.map(|id| (id.time_ms, id.number)));
-            self.users.consume(&user, item, time_ms);
-            self.popularity.add(item, segment.filter(|&id| id != UNKNOWN), time_ms, now_ms, &self.items);
+            let decision = decision.map(|id| (id.time_ms, id.number));
+            self.consumed(&user, item, segment, time_ms, decision, now_ms);
+            self.peers.add(now_ms, || PeerEvent {
+                user: user.hex(),
+                item: event.item,
+                time_ms,
+                segment: segment.map(|id| self.segments.name(id).to_string()).filter(|name| !name.is_empty()),
+                decision,
+                id: event.id,
+            });
         }
         true
     }

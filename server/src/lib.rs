@@ -9,7 +9,7 @@
 //! |---|---|
 //! | who gets which version | `assign` |
 //! | what happens to a request | `recommend`, `conclude` |
-//! | what happens to feedback | `feedback`, `exposures` |
+//! | what happens to feedback | `feedback`, `exposures`, `peers` |
 //! | what is counted | `windows`, `metrics` |
 //! | what is remembered | `users`, `popularity`, `snapshot` |
 //! | how a version is asked | `model_server`, `served`, `builtin`, `remote`, `foreign`, `connection` |
@@ -47,6 +47,7 @@ mod metrics;
 mod model_server;
 mod orders;
 mod parquet_log;
+mod peers;
 mod poll;
 mod popularity;
 mod problem;
@@ -76,6 +77,7 @@ pub use inference::{Inference, InferenceConfig, inference_routes};
 pub use model_server::{ModelFailure, ModelServer, ScoreQuery};
 pub use orders::{ConnectConfig, follow};
 pub use parquet_log::{decisions_schema, decisions_to_parquet};
+pub use peers::tell_peers;
 pub use problem::Problem;
 pub use pseudonym::{Pseudonyms, UserKey};
 pub use remote::{Description, Remote};

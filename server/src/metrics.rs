@@ -42,6 +42,8 @@ pub(crate) struct Metrics {
     latency: Histogram,
     pub(crate) shadow_errors: Counter,
     pub(crate) repeated_events: Counter,
+    pub(crate) peer_events: Counter,
+    pub(crate) peer_events_lost: Counter,
     pub(crate) decisions_dropped: Counter,
     pub(crate) pending: Gauge,
     pub(crate) pending_dropped: Gauge<u64, AtomicU64>,
@@ -62,6 +64,8 @@ impl Metrics {
             latency,
             shadow_errors: Counter::default(),
             repeated_events: Counter::default(),
+            peer_events: Counter::default(),
+            peer_events_lost: Counter::default(),
             decisions_dropped: Counter::default(),
             pending: Gauge::default(),
             pending_dropped: Gauge::default(),
@@ -80,6 +84,9 @@ impl Metrics {
         all.register("request_seconds", "Time to an answer", self.latency.clone());
         all.register("events", "Events taken, by kind", self.events.clone());
         all.register("repeated_events", "Events left out as repeats", self.repeated_events.clone());
+        all.register("peer_events", "Events heard from other routers of the endpoint", self.peer_events.clone());
+        let lost = self.peer_events_lost.clone();
+        all.register("peer_events_lost", "Events that another router did not listen to in time", lost);
         all.register("shadow_errors", "Unseen answers that failed", self.shadow_errors.clone());
         all.register("pending_exposures", "Exposures that wait for feedback", self.pending.clone());
         let dropped = self.pending_dropped.clone();

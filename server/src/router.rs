@@ -20,6 +20,7 @@ use crate::exposures::Exposures;
 use crate::interner::{Interner, UNKNOWN};
 use crate::metrics::Metrics;
 use crate::model_server::ModelServer;
+use crate::peers::Peers;
 use crate::popularity::Popularity;
 use crate::pseudonym::Pseudonyms;
 use crate::served::Served;
@@ -60,6 +61,7 @@ pub struct Router {
     pub(crate) windows: Windows,
     pub(crate) decisions: Decisions,
     pub(crate) event_ids: EventIds,
+    pub(crate) peers: Peers,
     pub(crate) metrics: Metrics,
     pub(crate) plan: ArcSwap<Plan>,
     pub(crate) numbers: AtomicU32,
@@ -100,6 +102,7 @@ impl Router {
             windows: Windows::new(&config, now_ms),
             decisions: Decisions::new(config::DECISIONS_MAX, config.decision_sample),
             event_ids: EventIds::new(config::EVENT_IDS_MAX),
+            peers: Peers::default(),
             metrics: Metrics::new(),
             plan: ArcSwap::from_pointee(Plan::untold()),
             numbers: AtomicU32::new(rand::random()),

@@ -74,7 +74,8 @@ impl Router {
         serde_json::to_vec(&snapshot).unwrap_or_default()
     }
 
-    /// Takes up a memory, beside what is known already. Nothing is taken up from one that is damaged.
+    /// Takes up a memory, beside what is known already. Nothing is taken up from one that is damaged. Exposures that wait are taken
+    /// up where this router has no peers ([`meet`](Self::meet)): one of those may have left them, and counts them itself.
     ///
     /// # Errors
     /// [`Error::Snapshot`] if it is not whole, [`Error::SnapshotFormat`] if it is of another format.
@@ -112,7 +113,8 @@ impl Router {
             }
         }
         self.popularity.renew(now_ms, &self.items);
-        for waiting in snapshot.waiting {
+        let waiting = if self.peers.is_empty() { snapshot.waiting } else { Vec::new() };
+        for waiting in waiting {
             if let Some(key) = UserKey::from_hex(&waiting.user) {
                 self.exposures.add(&key, waiting.renumber(&items, &segments, &versions, &arms));
             }

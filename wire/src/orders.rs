@@ -21,6 +21,10 @@ pub struct Orders {
     /// What it counts and keeps.
     #[serde(default)]
     pub settings: RouterSettings,
+    /// The routers of the endpoint, by the URLs of their admin ports, this one among them: they tell each other what users did.
+    /// Left out where there is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<String>,
 }
 
 /// What a router counts and keeps, from its manifests: the same for as long as it runs. A router that is told of others

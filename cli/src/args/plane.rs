@@ -68,7 +68,8 @@ pub struct Router {
     /// The key of users' pseudonyms: hex digits, the same for all routers of a model, kept secret
     #[arg(long, value_name = "FILE")]
     pub users_key: PathBuf,
-    /// The token that `POST /admin/abort` must show; without it nobody can abort here
+    /// The token that `POST /admin/abort` and other routers must show; without it nobody can abort here, and routers of an
+    /// endpoint do not tell each other what users did
     #[arg(long, value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
     /// Address that users are served on; in a pod 0.0.0.0:8080

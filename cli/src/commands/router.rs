@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use fairway_registry::{Access, ModelLog, Registry};
 use fairway_server::{
-    AdminToken, ConnectConfig, Pseudonyms, Router as DataPlane, RouterConfig, follow, router_admin_routes,
+    AdminToken, ConnectConfig, Pseudonyms, Router as DataPlane, RouterConfig, follow, router_admin_routes, tell_peers,
 };
 use fairway_wire::{Orders, Route, RouterSettings, Target};
 use tokio::net::TcpListener;
@@ -53,7 +53,10 @@ pub async fn run(router: Router) -> Result<Code> {
     let config = config(&router.replica, &orders.settings, &clock);
     let plane = DataPlane::new(config, clock.for_server(), pseudonyms);
     receiver.mark_changed();
-    let stop = CancellationToken::new();
+    plane.meet(&orders.peers);
+    let (stop, silence) = (CancellationToken::new(), CancellationToken::new());
+    let telling = token.clone().map(|(_, text)| tokio::spawn(tell_peers(plane.clone(), text, silence.clone())));
+    let token = token.map(|(token, _)| token);
     let (known, knows) = oneshot::channel();
     let keeping = tokio::spawn(records(router.clone(), plane.clone(), clock, known, stop.clone()));
     let following = tokio::spawn(follow(plane.clone(), receiver, ConnectConfig::new(&router.model), stop.clone()));
@@ -63,6 +66,11 @@ pub async fn run(router: Router) -> Result<Code> {
     let _ = tokio::time::timeout(KNOWS_WITHIN, all).await;
     let served = serve(&mut signals, listeners, plane, token, &stop).await;
     following.await?;
+    // Of what was answered to the last, too.
+    silence.cancel();
+    if let Some(telling) = telling {
+        telling.await?;
+    }
     watching.abort();
     keeping.await?;
     served.map(|()| Code::Done)
@@ -147,13 +155,14 @@ fn pseudonyms(path: &Path) -> Result<Pseudonyms> {
     Ok(Pseudonyms::load_or_create(path)?)
 }
 
-fn token(path: Option<&Path>) -> Result<Option<AdminToken>> {
+/// What opens the admin port of this router, and its text: it opens those of its peers.
+fn token(path: Option<&Path>) -> Result<Option<(AdminToken, String)>> {
     let Some(path) = path else { return Ok(None) };
     let text = std::fs::read_to_string(path).with_context(|| format!("--admin-token-file {}", path.display()))?;
     let token = AdminToken::new(&text).ok_or_else(|| {
         Invalid(format!("--admin-token-file {}: too short; a token has 16 characters at least", path.display()))
     })?;
-    Ok(Some(token))
+    Ok(Some((token, text.trim().to_owned())))
 }
 
 /// Keeps the router's records, as soon as the bucket lets it in: one that is away must not keep a router from serving.

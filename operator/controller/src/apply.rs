@@ -55,7 +55,17 @@ pub(crate) async fn ensure<K: Made>(context: &Context, copies: &Copies<K>, desir
 /// # Errors
 /// See [`ensure`].
 pub(crate) async fn ensure_held<K: Read>(context: &Context, copies: &Copies<Held<K>>, desired: &Value) -> Result<()> {
-    if stands(copies, desired)? { Ok(()) } else { apply::<K>(context, desired).await }
+    let (namespace, name) = place(desired)?;
+    let existing = copies.get(namespace, name);
+    if existing.as_ref().map_or(Ok(false), |it| it.stands(desired))? {
+        return Ok(());
+    }
+    let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
+    let applied = patch(context, &api, &K::kind(&()), namespace, name, desired).await?;
+    if let Some(existing) = existing.filter(|it| it.resource_version() == applied.resource_version()) {
+        existing.is_as(desired);
+    }
+    Ok(())
 }
 
 /// Whether the copy of the cluster says that an object is there as described.
@@ -74,7 +84,7 @@ pub(crate) fn stands<K: Read>(copies: &Copies<Held<K>>, desired: &Value) -> Resu
 pub(crate) async fn apply<K: Made>(context: &Context, desired: &Value) -> Result<()> {
     let (namespace, name) = place(desired)?;
     let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
-    patch(context, &api, &K::kind(&()), namespace, name, desired).await
+    patch(context, &api, &K::kind(&()), namespace, name, desired).await.map(drop)
 }
 
 /// Applies an object of a kind that not every cluster has.
@@ -84,7 +94,7 @@ pub(crate) async fn apply<K: Made>(context: &Context, desired: &Value) -> Result
 pub(crate) async fn apply_of(context: &Context, kind: &ApiResource, desired: &Value) -> Result<()> {
     let (namespace, name) = place(desired)?;
     let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, kind);
-    patch(context, &api, &kind.kind, namespace, name, desired).await
+    patch(context, &api, &kind.kind, namespace, name, desired).await.map(drop)
 }
 
 async fn patch<K: Clone + Debug + DeserializeOwned>(
@@ -94,12 +104,11 @@ async fn patch<K: Clone + Debug + DeserializeOwned>(
     namespace: &str,
     name: &str,
     desired: &Value,
-) -> Result<()> {
+) -> Result<K> {
     let params = PatchParams::apply(ACTOR).force();
     context.metrics.write(kind);
     tracing::debug!(kind, namespace, name, "apply");
-    call(|| format!("applying {kind} {namespace}/{name}"), api.patch(name, &params, &Patch::Apply(desired))).await?;
-    Ok(())
+    call(|| format!("applying {kind} {namespace}/{name}"), api.patch(name, &params, &Patch::Apply(desired))).await
 }
 
 /// Deletes an object that nobody watches, if it is there and the operator has made it.

@@ -1,17 +1,19 @@
-//! Registries, opened once: by their URL and the Secret that opens them.
+//! Registries, opened once: by their URL and the Secret that opens them. With each go the logs of its models, which all who
+//! look at a model share: what one has read is there for the others.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use fairway_api::Model;
-use fairway_registry::{Registry, StoreOptions};
+use fairway_registry::{ModelLog, Registry, StoreOptions};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
+use crate::board::Key;
 use crate::call::call;
 
 /// A registry is opened again after this, so that a Secret that was renewed is used.
@@ -46,14 +48,56 @@ impl Place {
     }
 }
 
+/// A registry that was opened.
+pub(crate) struct Bucket {
+    place: Place,
+    registry: Registry,
+    /// Those that somebody has.
+    models: std::sync::Mutex<HashMap<Key, Weak<ModelLog>>>,
+}
+
+impl Bucket {
+    /// The registry in it.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Whether it is there.
+    pub(crate) fn is_at(&self, place: &Place) -> bool {
+        self.place == *place
+    }
+
+    /// The log of a model; the same for all who ask while one of them has it.
+    ///
+    /// # Errors
+    /// A name that no registry takes.
+    pub(crate) fn model(&self, key: &Key) -> Result<Arc<ModelLog>> {
+        let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(log) = models.get(key).and_then(Weak::upgrade) {
+            return Ok(log);
+        }
+        if models.len() == models.capacity() {
+            models.retain(|_, log| log.strong_count() > 0);
+        }
+        let log = Arc::new(self.registry.model(&key.0, &key.1)?);
+        models.insert(key.clone(), Arc::downgrade(&log));
+        Ok(log)
+    }
+
+    /// What is there under this name from now on is another one.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.models.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
 /// What opening a registry came to, or why it failed, and when. Whoever opens it holds the lock, and others wait: after a start
 /// thousands of looks ask for the same one at once, and each that opened it would keep a client with connections of its own.
-type Opened = Arc<Mutex<Option<(Result<Registry, String>, Instant)>>>;
+type Opened = Option<(Result<Arc<Bucket>, String>, Instant)>;
 
 /// The registries of all models.
 #[derive(Default)]
 pub(crate) struct Buckets {
-    open: Mutex<HashMap<Door, Opened>>,
+    open: Mutex<HashMap<Door, Arc<Mutex<Opened>>>>,
 }
 
 impl Buckets {
@@ -61,7 +105,7 @@ impl Buckets {
     ///
     /// # Errors
     /// None is named, its Secret cannot be read, or the bucket cannot be used.
-    pub(crate) async fn of(&self, client: &Client, model: &Model, default: Option<&str>) -> Result<Registry> {
+    pub(crate) async fn of(&self, client: &Client, model: &Model, default: Option<&str>) -> Result<Arc<Bucket>> {
         let namespace = model.metadata.namespace.as_deref().unwrap_or_default();
         self.at(client, namespace, &Place::of(model, default)?).await
     }
@@ -70,29 +114,50 @@ impl Buckets {
     ///
     /// # Errors
     /// Its Secret cannot be read, or the bucket cannot be used.
-    pub(crate) async fn at(&self, client: &Client, namespace: &str, place: &Place) -> Result<Registry> {
-        let Place { registry: url, secret } = place;
-        let door = (namespace.to_owned(), url.clone(), secret.clone().unwrap_or_default());
-        let opened = {
-            let mut open = self.open.lock().await;
-            if open.len() >= OPEN_MAX && !open.contains_key(&door) {
-                // One whose lock is held is being opened.
-                open.retain(|_, it| it.try_lock().map_or(true, |it| it.as_ref().is_some_and(is_fresh)));
-            }
-            open.entry(door).or_default().clone()
-        };
-        let mut opened = opened.lock().await;
-        if let Some((registry, _)) = opened.as_ref().filter(|it| is_fresh(it)) {
-            return registry.clone().map_err(|why| anyhow!(why));
+    pub(crate) async fn at(&self, client: &Client, namespace: &str, place: &Place) -> Result<Arc<Bucket>> {
+        let door = self.door(namespace, place).await;
+        enter(door.lock().await, client, namespace, place).await
+    }
+
+    /// What to use in the place of an open one, if that was opened again. Of those who ask when it is due one opens it, and
+    /// nobody waits for that; what is open is used until then, and for as long as its Secret cannot be read.
+    pub(crate) async fn renewed(&self, client: &Client, namespace: &str, open: &Arc<Bucket>) -> Option<Arc<Bucket>> {
+        let door = self.door(namespace, &open.place).await;
+        let bucket = enter(door.try_lock().ok()?, client, namespace, &open.place).await.ok()?;
+        (!Arc::ptr_eq(&bucket, open)).then_some(bucket)
+    }
+
+    async fn door(&self, namespace: &str, place: &Place) -> Arc<Mutex<Opened>> {
+        let Place { registry, secret } = place;
+        let door = (namespace.to_owned(), registry.clone(), secret.clone().unwrap_or_default());
+        let mut open = self.open.lock().await;
+        if open.len() >= OPEN_MAX && !open.contains_key(&door) {
+            // One whose lock is held is being opened.
+            open.retain(|_, it| it.try_lock().map_or(true, |it| it.as_ref().is_some_and(is_fresh)));
         }
-        let registry = open(client, namespace, url, secret.as_deref()).await;
-        *opened = Some((registry.as_ref().cloned().map_err(|error| format!("{error:#}")), Instant::now()));
-        registry
+        open.entry(door).or_default().clone()
     }
 }
 
-fn is_fresh((registry, since): &(Result<Registry, String>, Instant)) -> bool {
-    since.elapsed() < if registry.is_ok() { OPEN_FOR } else { FAILED_FOR }
+/// Opens it if that was long ago.
+async fn enter(
+    mut opened: MutexGuard<'_, Opened>,
+    client: &Client,
+    namespace: &str,
+    place: &Place,
+) -> Result<Arc<Bucket>> {
+    if let Some((bucket, _)) = opened.as_ref().filter(|it| is_fresh(it)) {
+        return bucket.clone().map_err(|why| anyhow!(why));
+    }
+    let registry = open(client, namespace, &place.registry, place.secret.as_deref()).await;
+    let bucket = registry
+        .map(|registry| Arc::new(Bucket { place: place.clone(), registry, models: std::sync::Mutex::default() }));
+    *opened = Some((bucket.as_ref().cloned().map_err(|error| format!("{error:#}")), Instant::now()));
+    bucket
+}
+
+fn is_fresh((bucket, since): &(Result<Arc<Bucket>, String>, Instant)) -> bool {
+    since.elapsed() < if bucket.is_ok() { OPEN_FOR } else { FAILED_FOR }
 }
 
 async fn open(client: &Client, namespace: &str, url: &str, secret: Option<&str>) -> Result<Registry> {

@@ -70,10 +70,12 @@ pub(crate) async fn go_on<K: Looked>(context: &Context, object: &K, key: &Key) -
 
 async fn erased<K: Looked>(context: &Context, object: &K, key: &Key) -> Result<bool> {
     let place = object.place(context).or_else(|unknown| noted(object).context(unknown))?;
-    let registry = context.buckets.at(&context.client, &key.0, &place).await?;
-    let erased = K::erase(&registry, key, crate::clock::now());
+    let bucket = context.buckets.at(&context.client, &key.0, &place).await?;
+    let erased = K::erase(bucket.registry(), key, crate::clock::now());
     let late = || format!("the bucket did not answer within {} s", DELETES_WITHIN.as_secs());
-    tokio::time::timeout(DELETES_WITHIN, erased).await.with_context(late)?
+    let erased = tokio::time::timeout(DELETES_WITHIN, erased).await.with_context(late)?;
+    bucket.forget(key);
+    erased
 }
 
 async fn still_there<K: Looked>(context: &Context, object: &K, reason: Reason, pause: Duration) -> Result<Action> {

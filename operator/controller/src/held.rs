@@ -1,9 +1,9 @@
-//! What the operator holds of objects of which there are many: who it is, what is read of it, and as text what it is compared by
-//! with what it should be. The API's own types would take several times the memory for the same.
+//! What the operator holds of objects of which there are many: who it is, what is read of it, and, until it was found to be as
+//! described, what it is compared by. The API's own types would take several times the memory for the same.
 
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -33,9 +33,16 @@ pub(crate) trait Read: Made + Send + Sync + 'static {
 pub(crate) struct Held<K: Read> {
     meta: ObjectMeta,
     pub(crate) facts: K::Facts,
-    text: Box<str>,
-    /// Of the description that it was found to cover; 0: of none yet.
-    covered: AtomicU64,
+    compared: Mutex<Compared>,
+}
+
+/// How an object is compared with its description.
+#[derive(Clone, Debug)]
+enum Compared {
+    /// What was applied, as JSON: it was not compared yet, or is another than it should be.
+    By(Box<str>),
+    /// It is as this description says, of which this is the hash. A change of the object comes as another object.
+    Stands(u64),
 }
 
 impl<K: Read> Held<K> {
@@ -65,28 +72,43 @@ impl<K: Read> Held<K> {
             annotations: (!annotations.is_empty()).then_some(annotations),
             ..ObjectMeta::default()
         };
-        Self { meta, facts, text: text.unwrap_or_default().into(), covered: AtomicU64::default() }
+        Self { meta, facts, compared: Mutex::new(Compared::By(text.unwrap_or_default().into())) }
     }
 
-    /// Whether it is as described. It is read again only if it or the description has changed.
+    fn compared(&self) -> MutexGuard<'_, Compared> {
+        self.compared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is as described. It is read once: another description has to be applied.
     ///
     /// # Errors
     /// It is somebody else's.
     pub(crate) fn stands(&self, desired: &Value) -> Result<bool> {
-        let mut mark = DefaultHasher::new();
-        desired.to_string().hash(&mut mark);
-        let mark = mark.finish().max(1);
-        if self.covered.load(Ordering::Relaxed) == mark {
-            return Ok(true);
-        }
-        let actual: Value = serde_json::from_str(&self.text).context("an object that is not held as it was applied")?;
+        let mark = mark(desired);
+        let mut compared = self.compared();
+        let text = match &*compared {
+            Compared::Stands(known) => return Ok(*known == mark),
+            Compared::By(text) => text,
+        };
+        let actual: Value = serde_json::from_str(text).context("an object that is not held as it was applied")?;
         refuse_foreign(&K::kind(&()), &actual, desired)?;
         let stands = covers(&actual, desired);
         if stands {
-            self.covered.store(mark, Ordering::Relaxed);
+            *compared = Compared::Stands(mark);
         }
         Ok(stands)
     }
+
+    /// The API server has said that applying this description changes nothing.
+    pub(crate) fn is_as(&self, desired: &Value) {
+        *self.compared() = Compared::Stands(mark(desired));
+    }
+}
+
+fn mark(desired: &Value) -> u64 {
+    let mut mark = DefaultHasher::new();
+    desired.to_string().hash(&mut mark);
+    mark.finish()
 }
 
 impl<'de, K: Read> Deserialize<'de> for Held<K> {
@@ -97,8 +119,8 @@ impl<'de, K: Read> Deserialize<'de> for Held<K> {
 
 impl<K: Read> Clone for Held<K> {
     fn clone(&self) -> Self {
-        let covered = self.covered.load(Ordering::Relaxed).into();
-        Self { meta: self.meta.clone(), facts: self.facts.clone(), text: self.text.clone(), covered }
+        let compared = Mutex::new(self.compared().clone());
+        Self { meta: self.meta.clone(), facts: self.facts.clone(), compared }
     }
 }
 

@@ -181,6 +181,16 @@ impl Router {
     }
 }
 
+/// Where routers hear what other routers took: those that are there and do not go. In order, so that the same routers are the same
+/// list.
+pub(crate) fn peers(pods: &[std::sync::Arc<Held<Pod>>]) -> Vec<String> {
+    let stay = pods.iter().filter(|pod| pod.meta().deletion_timestamp.is_none());
+    let mut peers: Vec<String> =
+        stay.filter_map(|pod| Some(format!("http://{}:{ADMIN_PORT}", address(pod)?))).collect();
+    peers.sort();
+    peers
+}
+
 fn address(pod: &Held<Pod>) -> Option<String> {
     let address = pod.facts.pod_ip.clone()?;
     Some(if address.contains(':') { format!("[{address}]") } else { address })

@@ -6,6 +6,7 @@ mod http;
 mod inference;
 mod measure;
 mod memory;
+mod peers;
 mod polls;
 mod privacy;
 mod remote;

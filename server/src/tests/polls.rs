@@ -128,7 +128,7 @@ async fn an_aborted_canary_stays_away_until_a_newer_route_comes() {
 }
 
 /// The status and body of a POST to an admin port.
-async fn post(
+pub(super) async fn post(
     address: std::net::SocketAddr,
     path: &str,
     token: Option<&str>,
@@ -145,7 +145,7 @@ async fn post(
     (response.status(), response.into_body().collect().await.unwrap().to_bytes())
 }
 
-async fn admin(router: &Arc<Router>, token: Option<AdminToken>) -> std::net::SocketAddr {
+pub(super) async fn admin(router: &Arc<Router>, token: Option<AdminToken>) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let routes = router_admin_routes(Arc::clone(router), token);
@@ -188,7 +188,7 @@ fn at(version: u64, url: &str) -> ServedAt {
     ServedAt { target: target(version), url: url.to_owned() }
 }
 
-async fn until(mut done: impl FnMut() -> bool) {
+pub(super) async fn until(mut done: impl FnMut() -> bool) {
     let waited = async {
         while !done() {
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -5,10 +5,10 @@ use fairway_wire::{Pair, PairKey, Reason, Rival};
 
 use super::*;
 
-const WITHIN_MS: i64 = 7 * 24 * HOUR_MS;
+pub(super) const WITHIN_MS: i64 = 7 * 24 * HOUR_MS;
 
 /// Exposures and reward of an arm by the generation of the exposure.
-fn reward(arm: &Arm, generation: u64) -> (u64, f64) {
+pub(super) fn reward(arm: &Arm, generation: u64) -> (u64, f64) {
     totals(arm.reward.get(&generation))
 }
 

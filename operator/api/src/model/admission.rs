@@ -24,7 +24,7 @@ impl ModelSpec {
             fairness: self.evaluation.fairness.map(|fairness| fairness_gate(&fairness, errors)),
             signature: self.signing.is_some(),
             latency_p95: self.evaluation.latency.map(|latency| latency.p95.std()),
-            approvals: self.approval.required,
+            approvals: self.approvals(),
             approval_valid_for: self.approval.valid_for.map(Duration::std),
         }
     }

@@ -8,6 +8,7 @@ mod features;
 mod job;
 mod policy;
 mod retrain;
+mod risk;
 mod status;
 mod trainer;
 mod triggers;
@@ -72,7 +73,9 @@ pub struct ModelSpec {
     /// Who answers for the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Owner>,
-    /// How much harm a wrong version can do. High asks for the full decision log, failing closed, and approvals.
+    /// How much harm a wrong version can do. With High one person at least must approve a version, all decisions are logged,
+    /// and what is not known counts against a version on trial: it is taken back when routers report nothing, and never
+    /// promoted without proof that was asked for.
     #[serde(default)]
     pub risk: Risk,
     /// Where the data comes from.
@@ -123,7 +126,7 @@ pub enum Risk {
     /// An ordinary model.
     #[default]
     Standard,
-    /// Full decision log, fail closed, approvals.
+    /// At least one approval, all decisions logged, and no promotion without news of a version.
     High,
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use fairway_core::policy::{Degradation, Mode, ModelPolicy, RunPolicy};
 
-use super::{DegradationAction, ItemFeature, ModelSpec, Risk, Source, TrainingMode, UserFeature};
+use super::{DegradationAction, ItemFeature, ModelSpec, Source, TrainingMode, UserFeature};
 use crate::error::{FieldError, positive};
 use crate::values::Duration;
 use crate::workload::is_default;
@@ -80,12 +80,6 @@ impl ModelSpec {
             }
         };
         let trainer = &self.trainer;
-        note(
-            self.risk == Risk::High,
-            "spec.risk",
-            "High adds nothing in this version: no approvals of its own, no failing closed",
-            "set approval.required here, and decisionLog.sample: 100% on its endpoints",
-        );
         note(
             self.retrain.new_data.is_some(),
             "spec.retrain.newData",

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use fairway_api::values::VersionRef;
-use fairway_api::{Manifest, ModelExperimentSpec, parse_documents};
+use fairway_api::{Manifest, ModelEndpointSpec, ModelExperimentSpec, ModelSpec, parse_documents};
 use fairway_core::experiment::{Guardrail, Treatment};
+use fairway_core::policy::{OnInconclusive, OnMissingTelemetry};
 use fairway_wire::Target;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -33,6 +34,33 @@ fn resolve(version: &VersionRef) -> Option<Target> {
         _ => return None,
     };
     Some(Target { version: number, digest: format!("sha256:{number}") })
+}
+
+#[test]
+fn high_risk_only_tightens() {
+    let spec = "data: {interactions: {url: d, sql: 'SELECT * FROM interactions'}}, reward: {event: purchase, within: 1d}, trainer: {builtin: {family: ease}}";
+    let model = |more: &str| match document("Model", &format!("{spec}{more}")) {
+        Manifest::Model(model) => model.spec,
+        other => panic!("{other:?}"),
+    };
+    let endpoint =
+        |rollout: &str| match document("ModelEndpoint", &format!("model: m, {rollout}decisionLog: {{sample: 10%}}")) {
+            Manifest::ModelEndpoint(endpoint) => endpoint.spec,
+            other => panic!("{other:?}"),
+        };
+    let (standard, high, by_two) = (model(""), model(", risk: High"), model(", risk: High, approval: {required: 2}"));
+    let approvals = [&standard, &high, &by_two].map(|model| model.policy().unwrap().admission.approvals);
+    assert_eq!(approvals, [0, 1, 2]);
+    let lax = endpoint("rollout: {onMissingTelemetry: Continue, onInconclusive: Promote}, ");
+    let of = |model: &ModelSpec, endpoint: &ModelEndpointSpec| {
+        let policy = model.endpoint_policy(endpoint).unwrap();
+        (policy.on_missing_telemetry, policy.on_inconclusive, model.decision_sample(endpoint))
+    };
+    assert_eq!(of(&standard, &lax), (OnMissingTelemetry::Continue, OnInconclusive::Promote, 0.1));
+    assert_eq!(of(&high, &lax), (OnMissingTelemetry::Rollback, OnInconclusive::Pause, 1.0));
+    let strict = endpoint("rollout: {onMissingTelemetry: Rollback, onInconclusive: Rollback}, ");
+    assert_eq!(of(&high, &strict), (OnMissingTelemetry::Rollback, OnInconclusive::Rollback, 1.0));
+    assert!(high.warnings().is_empty(), "it is acted on: {:?}", high.warnings());
 }
 
 #[test]

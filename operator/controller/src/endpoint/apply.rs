@@ -77,7 +77,7 @@ impl EndpointLoop {
         let ([account, role, binding], budget) = (builder.account(), builder.budget());
         let (policies, route) = (builder.network_policies(), builder.http_route());
         let mut looks = DefaultHasher::new();
-        format!("{account}{role}{binding}{budget}{policies:?}{route:?}").hash(&mut looks);
+        format!("{account}{role}{binding}{budget:?}{policies:?}{route:?}").hash(&mut looks);
         let looks = looks.finish();
         let stands = |it: &Furnished| it.looks == looks && it.at.elapsed() < FURNISHED_AGAIN;
         if self.furnished.as_ref().is_some_and(stands) {
@@ -87,7 +87,9 @@ impl EndpointLoop {
         apply::<ServiceAccount>(context, &account).await?;
         apply::<Role>(context, &role).await?;
         apply::<RoleBinding>(context, &binding).await?;
-        apply::<PodDisruptionBudget>(context, &budget).await?;
+        if let Some(budget) = &budget {
+            apply::<PodDisruptionBudget>(context, budget).await?;
+        }
         for policy in &policies {
             apply::<NetworkPolicy>(context, policy).await?;
         }
@@ -165,7 +167,9 @@ impl EndpointLoop {
         };
         let told = versions.values().filter(|target| is_there(&target.digest) || was_told(&target.digest));
         let served = told.map(|target| builder.served_at(target)).collect();
-        let orders = Orders { route, versions: served, settings: builder.router_settings()? };
+        let is_alone = builder.subject.endpoint.spec.router.replicas < 2;
+        let peers = if is_alone { Vec::new() } else { decided.seen.peers.clone() };
+        let orders = Orders { route, versions: served, settings: builder.router_settings()?, peers };
         if given.as_ref() == Some(&orders) {
             return Ok(());
         }
@@ -260,8 +264,8 @@ impl Opened {
     async fn move_champion(&self, to: &Target, why: &str) -> Result<()> {
         let why: String = why.chars().take(REASON_MAX).collect();
         for _ in 0..5 {
-            let state = self.model_log.head().await?.map(|entry| entry.state).unwrap_or_default();
-            let current = state.aliases.get("champion").copied();
+            let newest = self.model_log.newest().await?;
+            let current = newest.and_then(|entry| entry.state.aliases.get("champion").copied());
             if current == Some(to.version) {
                 return Ok(());
             }

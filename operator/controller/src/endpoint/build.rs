@@ -160,12 +160,13 @@ impl Builder<'_> {
 
     /// What routers count and keep.
     pub(super) fn router_settings(&self) -> Result<RouterSettings> {
-        let reward = &self.subject.model()?.spec.reward;
+        let model = &self.subject.model()?.spec;
+        let reward = &model.reward;
         Ok(RouterSettings {
             reward_event: reward.event.into(),
             reward_within_ms: u64::try_from(reward.within.std().as_millis()).unwrap_or(u64::MAX),
             reward_cap: reward.cap.get(),
-            decision_sample: self.subject.endpoint.spec.decision_log.sample.fraction(),
+            decision_sample: model.decision_sample(&self.subject.endpoint.spec),
             fallback: self.subject.endpoint.spec.fallback.iter().copied().map(Into::into).collect(),
             ..RouterSettings::default()
         })
@@ -264,14 +265,15 @@ impl Builder<'_> {
         ]
     }
 
-    /// Of several routers, one at a time may go.
-    pub(super) fn budget(&self) -> Value {
+    /// Of several routers, one at a time may go. One alone may always go: what is left of before holds nothing up.
+    pub(super) fn budget(&self) -> Option<Value> {
         let name = names::of_routers(self.name());
         let spec = json!({"spec": {
             "maxUnavailable": 1,
             "selector": {"matchLabels": {"app.kubernetes.io/instance": name}},
         }});
-        self.object("policy/v1", "PodDisruptionBudget", &name, "router", spec)
+        let several = self.subject.endpoint.spec.router.replicas > 1;
+        several.then(|| self.object("policy/v1", "PodDisruptionBudget", &name, "router", spec))
     }
 
     /// The key of users' pseudonyms and the token of the routers' admin port: made once, never changed, since a user's

@@ -38,7 +38,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 
 use crate::board::{EndpointView, Key};
-use crate::buckets::Place;
+use crate::buckets::{Bucket, Place};
 use crate::context::{Context, Guarded, Loops};
 use crate::deletion::MOST;
 use crate::kept::{DecidedBy, Kept, Stored, window_key};
@@ -79,7 +79,8 @@ pub(crate) struct EndpointLoop {
 
 /// The endpoint's place in the bucket, and where its log stands.
 struct Opened {
-    model_log: ModelLog,
+    bucket: Arc<Bucket>,
+    model_log: Arc<ModelLog>,
     endpoint_log: EndpointLog,
     kept: Kept<EndpointEffect, EndpointStatus>,
     /// The last verb of a person that a stored plan has taken in.
@@ -174,13 +175,17 @@ impl EndpointLoop {
 
     /// Takes up the last stored plan, once.
     async fn open(&mut self, context: &Context, subject: &Subject) -> Result<()> {
-        if self.opened.is_some() {
+        let place = Place::of(subject.model()?, context.settings.registry.as_deref())?;
+        let (namespace, name) = &subject.key;
+        if let Some(opened) = self.opened.as_mut().filter(|opened| opened.bucket.is_at(&place)) {
+            if let Some(bucket) = context.buckets.renewed(&context.client, namespace, &opened.bucket).await {
+                opened.endpoint_log = bucket.registry().endpoint(namespace, name)?;
+                (opened.model_log, opened.bucket) = (bucket.model(&subject.model_key())?, bucket);
+            }
             return Ok(());
         }
-        let model = subject.model()?;
-        let (namespace, name) = &subject.key;
-        let registry = context.buckets.of(&context.client, model, context.settings.registry.as_deref()).await?;
-        let endpoint_log = registry.endpoint(namespace, name)?;
+        let bucket = context.buckets.at(&context.client, namespace, &place).await?;
+        let endpoint_log = bucket.registry().endpoint(namespace, name)?;
         let last = endpoint_log.latest_plan::<Stored<EndpointEffect, EndpointStatus>>().await;
         let (kept, answered) = match last.context("reading the endpoint's last plan")? {
             None => (Kept::new(EndpointStatus::default(), 0), None),
@@ -191,8 +196,8 @@ impl EndpointLoop {
                 (kept, stored.answered)
             }
         };
-        let model_log = registry.model(namespace, &subject.endpoint.spec.model)?;
-        self.opened = Some(Opened { model_log, endpoint_log, kept, answered });
+        let model_log = bucket.model(&subject.model_key())?;
+        self.opened = Some(Opened { bucket, model_log, endpoint_log, kept, answered });
         Ok(())
     }
 
@@ -225,17 +230,18 @@ impl EndpointLoop {
         now: Timestamp,
     ) -> Result<Decided> {
         let opened = self.opened.as_ref().context("the endpoint is not open")?;
-        let registered = opened.model_log.head().await.context("reading the registry")?.map(|entry| entry.state);
-        let experiments = self.experiments(context, subject, opened, registered.as_ref());
+        let newest = opened.model_log.newest().await.context("reading the registry")?;
+        let registered = newest.as_ref().map(|entry| &entry.state);
+        let experiments = self.experiments(context, subject, opened, registered);
         let opened = self.opened.as_mut().context("the endpoint is not open")?;
-        let request = requests::unanswered(&subject.endpoint, opened.answered.as_deref(), registered.as_ref());
+        let request = requests::unanswered(&subject.endpoint, opened.answered.as_deref(), registered);
         let mut verbs: Vec<_> = request.iter().filter_map(requests::Request::verb).collect();
         if seen.heard.aborted && opened.kept.status.rollout.is_some() {
             verbs.push(("a router's admin port".to_owned(), endpoint::RolloutRequest::Abort));
         }
         let version = &subject.endpoint.spec.version;
         let admission = &subject.model_policy.admission;
-        let (status, registered, asked) = (&opened.kept.status, registered.as_ref(), experiments.asked);
+        let (status, asked) = (&opened.kept.status, experiments.asked);
         let wanted = crate::wanted::wanted(version, admission, status, registered, &asked, now);
         let inputs = EndpointInputs {
             wanted: wanted.target.clone(),
@@ -311,7 +317,7 @@ impl Subject {
     fn between(key: Key, endpoint: &ModelEndpoint, model: Arc<Guarded<Model>>) -> Result<Self> {
         let spec = &readable(&model)?.spec;
         let model_policy = spec.policy().map_err(FieldErrors)?;
-        let mut policy = endpoint.spec.policy(spec.reward.within.std()).map_err(FieldErrors)?;
+        let mut policy = spec.endpoint_policy(&endpoint.spec).map_err(FieldErrors)?;
         policy.scaling = Some(endpoint.spec.scaling.policy().map_err(FieldErrors)?);
         Ok(Self { key, endpoint: endpoint.clone(), model, policy, model_policy })
     }

@@ -32,7 +32,12 @@ impl Builder<'_> {
         let routers = json!({"spec": {
             "podSelector": of("router"),
             "policyTypes": ["Ingress"],
-            "ingress": [users, {"from": operator, "ports": port(ADMIN_PORT)}],
+            // Routers tell each other what users did.
+            "ingress": [
+                users,
+                {"from": operator, "ports": port(ADMIN_PORT)},
+                {"from": [{"podSelector": of("router")}], "ports": port(ADMIN_PORT)},
+            ],
         }});
         const API: &str = "networking.k8s.io/v1";
         let object = |role: &str, spec: Value| {

@@ -23,6 +23,8 @@ const FOR_GOOD: [i32; 2] = [2, 3];
 /// See above.
 pub(super) struct Seen {
     pub(super) heard: Heard,
+    /// The routers' admin ports, by URL.
+    pub(super) peers: Vec<String>,
     /// Versions that can be served: a server is ready, so its golden answers were reproduced, and every router knows it.
     pub(super) ready: BTreeSet<String>,
     /// Versions whose servers say that they cannot be served.
@@ -57,6 +59,7 @@ impl EndpointLoop {
             ready: ordered.iter().filter(|digest| heard.installed.contains(digest)).cloned().collect(),
             broken: broken(&servers),
             servers: deployments.iter().map(servers_of).collect(),
+            peers: crate::routers::peers(&routers),
             heard,
             deployments,
         })

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::observe::has_role;
-use crate::apply::{apply, delete, stands};
+use crate::apply::{delete, ensure_held, stands};
 use crate::board::Key;
 use crate::context::Context;
 use crate::names;
@@ -55,7 +55,7 @@ impl Services {
 async fn make(context: Arc<Context>, services: Vec<Value>) -> Result<()> {
     for service in services {
         let _turn = context.services_at_once.acquire().await?;
-        apply::<Service>(&context, &service).await?;
+        ensure_held::<Service>(&context, &context.services, &service).await?;
     }
     Ok(())
 }

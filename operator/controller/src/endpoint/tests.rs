@@ -54,6 +54,7 @@ pub(crate) fn objects(replicas: u32) -> Objects {
         route: None,
         versions: vec![builder.served_at(&target)],
         settings: builder.router_settings().unwrap(),
+        peers: Vec::new(),
     };
     Objects {
         servers: builder.servers(&target, Some(replicas)).unwrap(),

@@ -85,10 +85,13 @@ fn what_is_held_is_compared_as_the_whole_was() {
     let deployment: Held<Deployment> = held(&returned(desired.clone(), &deployment_status()));
     assert_eq!(deployment.facts, Replicas { ordered: 2, ready: 1 });
     assert_eq!(deployment.meta().annotations.as_ref().unwrap()[DIGEST], digest());
+    assert!(!deployment.stands(&objects(3).servers).unwrap());
     for _ in 0..2 {
         assert!(deployment.stands(&desired).unwrap());
         assert!(!deployment.stands(&objects(3).servers).unwrap());
     }
+    deployment.is_as(&objects(3).servers);
+    assert!(deployment.stands(&objects(3).servers).unwrap() && !deployment.stands(&desired).unwrap());
     let mut changed = returned(desired.clone(), &deployment_status());
     changed["spec"]["template"]["spec"]["containers"][0]["image"] = json!("somebody's");
     assert!(!held::<Deployment>(&changed).stands(&desired).unwrap(), "what somebody has changed is seen");
@@ -111,7 +114,7 @@ fn of_pods_where_they_are_and_how_they_fail() {
     let healthy: Held<Pod> = held(&pod);
     assert_eq!(healthy.facts.pod_ip.as_deref(), Some("10.1.2.3"));
     assert_eq!(healthy.facts.conditions.as_ref().unwrap().len(), 1, "whether it is ready");
-    assert!(healthy.facts.container_statuses.is_none() && healthy.text.is_empty());
+    assert!(healthy.facts.container_statuses.is_none());
     assert_eq!(healthy.meta().annotations.as_ref().unwrap()[DIGEST], digest());
     pod["status"]["containerStatuses"][0]["lastState"] = json!({"terminated": {"exitCode": 2, "message": "so"}});
     let failed: Held<Pod> = held(&pod);

@@ -33,7 +33,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 
 use crate::board::Key;
-use crate::buckets::Place;
+use crate::buckets::{Bucket, Place};
 use crate::context::{Context, Guarded, Loops};
 use crate::deletion::MOST;
 use crate::kept::{Kept, Stored};
@@ -47,6 +47,8 @@ pub use result::TrainResult;
 const BUSY: Duration = Duration::from_secs(3);
 /// One at rest.
 const CALM: Duration = Duration::from_secs(15);
+/// What an endpoint has read of the registry so lately is not read again.
+const TOLD_BY_ENDPOINTS: Duration = Duration::from_secs(12);
 /// Longest wait for endpoints to say how they stand, after a start.
 const HEARS_WITHIN: Duration = Duration::from_secs(30);
 /// Pause before one is listened to again.
@@ -83,7 +85,8 @@ pub(crate) struct ModelLoop {
 
 /// The model's place in the bucket, and where its log stands.
 struct Opened {
-    log: ModelLog,
+    bucket: Arc<Bucket>,
+    log: Arc<ModelLog>,
     kept: Kept<ModelEffect, ModelStatus>,
     /// What the serving version was trained on, fetched once.
     champion: Option<Known>,
@@ -189,12 +192,15 @@ impl ModelLoop {
 
     /// Takes up the last stored plan, once.
     async fn open(&mut self, context: &Context, subject: &Subject) -> Result<()> {
-        if self.opened.is_some() {
+        let place = Place::of(&subject.model, context.settings.registry.as_deref())?;
+        if let Some(opened) = self.opened.as_mut().filter(|opened| opened.bucket.is_at(&place)) {
+            if let Some(bucket) = context.buckets.renewed(&context.client, &subject.key.0, &opened.bucket).await {
+                (opened.log, opened.bucket) = (bucket.model(&subject.key)?, bucket);
+            }
             return Ok(());
         }
-        let default = context.settings.registry.as_deref();
-        let registry = context.buckets.of(&context.client, &subject.model, default).await?;
-        let log = registry.model(&subject.key.0, &subject.key.1)?;
+        let bucket = context.buckets.at(&context.client, &subject.key.0, &place).await?;
+        let log = bucket.model(&subject.key)?;
         let last = log.latest_plan::<Stored<ModelEffect, ModelStatus>>().await;
         let kept = match last.context("reading the model's last plan")? {
             None => Kept::new(ModelStatus::default(), 0),
@@ -204,7 +210,7 @@ impl ModelLoop {
                 kept
             }
         };
-        self.opened = Some(Opened { log, kept, champion: None });
+        self.opened = Some(Opened { bucket, log, kept, champion: None });
         Ok(())
     }
 }
@@ -218,15 +224,18 @@ impl Opened {
         now: Timestamp,
     ) -> Result<Decided> {
         let run_end = self.run_end(context, subject, &seen, now).await?;
-        let registered = self.log.head().await.context("reading the registry")?.map(|entry| entry.state);
-        self.mirror(context, subject, registered.as_ref(), now).await?;
-        let challenger = registered.as_ref().and_then(|state| state.by_alias("challenger"));
+        // Its endpoints look more often, and have told what matters soon.
+        let age = if self.kept.status.run.is_some() { Duration::ZERO } else { TOLD_BY_ENDPOINTS };
+        let newest = self.log.newest_within(age).await.context("reading the registry")?;
+        let registered = newest.as_ref().map(|entry| &entry.state);
+        self.mirror(context, subject, registered, now).await?;
+        let challenger = registered.and_then(|state| state.by_alias("challenger"));
         let challenger = challenger.map(target);
         let views = context.board.endpoints_of(&subject.key);
         let stable = match views.first() {
             Some(view) => view.stable.clone(),
             // No endpoint, or none that can say: what the last verdict has left is what serves.
-            None => registered.as_ref().and_then(|state| state.by_alias("champion")).map(target),
+            None => registered.and_then(|state| state.by_alias("champion")).map(target),
         };
         let waits_for_an_endpoint = views.is_empty() && challenger.is_some() && challenger != stable;
         self.know(stable.as_ref()).await?;
@@ -260,7 +269,7 @@ impl Opened {
             self.log.append_plan(self.kept.seq + 1, &stored).await.context("storing the model's plan")?;
         }
         self.kept.adopt(&plan, is_kept);
-        let producers = registered.as_ref().map(producers::producers).unwrap_or_default();
+        let producers = registered.map(producers::producers).unwrap_or_default();
         Ok(Decided { plan, seen, run_end, challenger, producers })
     }
 }

@@ -98,10 +98,10 @@ async fn one(context: Arc<Context>, used: Arc<Used>, model: Model) -> (String, b
 
 async fn in_its_bucket(context: &Context, used: &Used, model: &Model) -> Result<Option<String>> {
     let key: Key = (model.namespace().unwrap_or_default(), model.name_any());
-    let registry = context.buckets.of(&context.client, model, context.settings.registry.as_deref()).await?;
+    let bucket = context.buckets.of(&context.client, model, context.settings.registry.as_deref()).await?;
     let reliance = Reliance::of(context, &key);
     let keeps = model.spec.retention.versions;
-    collect(&registry, used, &key, keeps, &reliance, crate::clock::now()).await
+    collect(bucket.registry(), used, &key, keeps, &reliance, crate::clock::now()).await
 }
 
 /// Deletes what may go by now: what that was, in words.
