@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::call::call;
+use crate::call::{call, has_code};
 use crate::context::Context;
 use crate::copies::Copies;
 use crate::held::{Held, Read};
@@ -118,7 +118,14 @@ async fn patch<K: Clone + Debug + DeserializeOwned>(
 pub(crate) async fn delete_ours(context: &Context, kind: &ApiResource, namespace: &str, name: &str) -> Result<()> {
     let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, kind);
     let what = || format!("looking for {} {namespace}/{name}", kind.kind);
-    let Some(found) = call(what, api.get_opt(name)).await? else { return Ok(()) };
+    // Of a kind that is not there the API server says 404 without a reason.
+    let got = async {
+        match api.get(name).await {
+            Err(error) if has_code(&error, 404) => Ok(None),
+            other => other.map(Some),
+        }
+    };
+    let Some(found) = call(what, got).await? else { return Ok(()) };
     if found.labels().get(MANAGED_BY).is_none_or(|by| by != ACTOR) {
         return Ok(());
     }
@@ -152,7 +159,7 @@ async fn remove<K: Clone + Debug + DeserializeOwned>(
     tracing::debug!(kind, namespace, name, "delete");
     let deleted = async {
         match api.delete(name, &params).await {
-            Err(error) if crate::call::has_code(&error, 404) => Ok(()),
+            Err(error) if has_code(&error, 404) => Ok(()),
             other => other.map(drop),
         }
     };
