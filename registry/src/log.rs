@@ -196,9 +196,9 @@ impl Log {
         Ok((there > 0).then_some(there))
     }
 
-    /// An entry with its bytes.
-    pub async fn whole(&self, slot: Option<Slot>) -> Result<Option<Slot>> {
-        match slot {
+    /// [`Log::head`] with its bytes, whatever this log keeps.
+    pub async fn latest(&self) -> Result<Option<Slot>> {
+        match self.head().await? {
             Some(Slot { seq, body: None, .. }) => self.read(seq).await,
             slot => Ok(slot),
         }
@@ -212,10 +212,10 @@ impl Log {
     /// Entries in falling order from `from` (the newest when `None`), with the chain between them checked.
     pub async fn descending(&self, from: Option<u64>, limit: usize) -> Result<Vec<Slot>> {
         let head = match from {
-            None => self.head().await?,
+            None => self.latest().await?,
             Some(seq) => self.read(seq).await?,
         };
-        let Some(head) = self.whole(head).await? else {
+        let Some(head) = head else {
             return Ok(Vec::new());
         };
         let count = (limit.min(LIST_MAX) as u64).min(head.seq);

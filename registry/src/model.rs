@@ -253,12 +253,11 @@ impl ModelLog {
 
     /// What the newest entry says. The same bytes are parsed once.
     pub(crate) fn entry(&self, slot: &Slot) -> Result<Arc<Entry>> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((sha256, entry)) = last
-            && sha256 == slot.sha256
-        {
-            return Ok(entry);
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, entry)) = last.as_ref().filter(|(sha256, _)| *sha256 == slot.sha256) {
+            return Ok(Arc::clone(entry));
         }
+        drop(last);
         let entry = Arc::new(self.parse(slot)?);
         self.keep(slot.sha256.clone(), &entry);
         Ok(entry)

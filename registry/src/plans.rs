@@ -71,8 +71,7 @@ impl PlanLog {
 
     /// The newest plan with its number, or `None` when there is none.
     pub async fn latest<T: DeserializeOwned>(&self) -> Result<Option<(u64, T)>> {
-        let newest = self.log.head().await?;
-        self.log.whole(newest).await?.as_ref().map(opened).transpose()
+        self.log.latest().await?.as_ref().map(opened).transpose()
     }
 
     /// The newest plans with their numbers, newest first, with the chain between them checked.

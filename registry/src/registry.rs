@@ -213,7 +213,7 @@ impl Registry {
         let mut heads = Vec::new();
         for name in self.names("namespace", namespace, "endpoint", &folder).await? {
             let log = Log::new(self.inner.store.clone(), folder.clone().join(name).join("plans"));
-            heads.push(async move { log.head().await }.boxed());
+            heads.push(async move { log.latest().await }.boxed());
         }
         let mut digests = BTreeSet::new();
         let mut heads = futures::stream::iter(heads).buffer_unordered(READS_AT_ONCE);

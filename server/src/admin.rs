@@ -11,6 +11,7 @@ use axum::http::{HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use fairway_wire::{PeerEvents, Poll};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
@@ -20,8 +21,8 @@ use crate::{Problem, body, peers};
 
 /// Longest poll.
 const POLL_BYTES: usize = 4 * 1024;
-/// A poll must have come whole within this.
-const POLL_TIME: Duration = Duration::from_secs(2);
+/// What is sent must have come whole within this.
+const SENT_WITHIN: Duration = Duration::from_secs(2);
 /// Polls at once: one operator leads, and answers may be long.
 const POLLS: usize = 4;
 /// Longest events of a peer.
@@ -78,12 +79,16 @@ async fn poll(State(admin): State<Admin>, request: Request<Body>) -> Response {
     let Ok(_place) = admin.polls.try_acquire() else {
         return Problem::overloaded().into_response();
     };
-    let read = async { body::parse::<Poll>(&body::read(request, POLL_BYTES).await?) };
-    match tokio::time::timeout(POLL_TIME, read).await {
-        Ok(Ok(poll)) => crate::http::json(StatusCode::OK, &admin.router.poll(poll)),
-        Ok(Err(problem)) => problem.into_response(),
-        Err(_) => Problem::slow_body().into_response(),
+    match sent::<Poll>(request, POLL_BYTES).await {
+        Ok(poll) => crate::http::json(StatusCode::OK, &admin.router.poll(poll)),
+        Err(problem) => problem.into_response(),
     }
+}
+
+/// What was sent, if it came whole and in time.
+async fn sent<T: DeserializeOwned>(request: Request<Body>, limit: usize) -> Result<T, Problem> {
+    let read = async { body::parse(&body::read(request, limit).await?) };
+    tokio::time::timeout(SENT_WITHIN, read).await.unwrap_or_else(|_| Err(Problem::slow_body()))
 }
 
 async fn peer_events(State(admin): State<Admin>, request: Request<Body>) -> Response {
@@ -93,14 +98,12 @@ async fn peer_events(State(admin): State<Admin>, request: Request<Body>) -> Resp
     let Ok(_place) = admin.peers.try_acquire() else {
         return Problem::overloaded().into_response();
     };
-    let read = async { body::parse::<PeerEvents>(&body::read(request, PEER_BYTES).await?) };
-    match tokio::time::timeout(POLL_TIME, read).await {
-        Ok(Ok(events)) if events.events.len() > peers::AT_ONCE => {
+    match sent::<PeerEvents>(request, PEER_BYTES).await {
+        Ok(events) if events.events.len() > peers::AT_ONCE => {
             Problem::field("events", format!("may hold {} events", peers::AT_ONCE)).into_response()
         }
-        Ok(Ok(events)) => crate::http::json(StatusCode::OK, &admin.router.hear(events)),
-        Ok(Err(problem)) => problem.into_response(),
-        Err(_) => Problem::slow_body().into_response(),
+        Ok(events) => crate::http::json(StatusCode::OK, &admin.router.hear(events)),
+        Err(problem) => problem.into_response(),
     }
 }
 

@@ -1,5 +1,5 @@
-//! HTTP/1.1 to a model server or another router: connections are kept and used again, idle ones and all bodies are bounded, and every
-//! call has a deadline.
+//! HTTP/1.1 to a model server or another router: connections are kept and used again, idle ones and all bodies are
+//! bounded, and every call has a deadline.
 
 use std::time::Duration;
 

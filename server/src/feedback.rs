@@ -6,6 +6,7 @@ use fairway_wire::{Event, PeerEvent};
 use serde::{Deserialize, Serialize};
 
 use crate::decision_id::DecisionId;
+use crate::interner::UNKNOWN;
 use crate::pseudonym::UserKey;
 use crate::router::Router;
 use crate::{Problem, check};
@@ -97,13 +98,8 @@ impl Router {
         let item = self.items.add(&event.item);
         self.count_consumed(item, now_ms);
         if let Some(item) = item {
-            let told = event.segment.as_deref().filter(|name| !name.is_empty());
-            let segment = match told {
-                Some(name) => self.segments.add(name),
-                None => self.users.segment(&user),
-            };
             let decision = decision.map(|id| (id.time_ms, id.number));
-            self.consumed(&user, item, segment, time_ms, decision, now_ms);
+            let segment = self.consumed(&user, item, event.segment.as_deref(), (time_ms, now_ms), decision);
             self.peers.add(now_ms, || PeerEvent {
                 user: user.hex(),
                 item: event.item,
@@ -114,6 +110,26 @@ impl Router {
             });
         }
         true
+    }
+
+    /// What a user did, here or at another router, enters rewards, history and popularity; times are those of the event and of now.
+    /// Gives the user's segment, if it is known.
+    pub(crate) fn consumed(
+        &self,
+        user: &UserKey,
+        item: u32,
+        told: Option<&str>,
+        (time_ms, now_ms): (i64, i64),
+        decision: Option<(i64, u32)>,
+    ) -> Option<u32> {
+        let segment = match told.filter(|name| !name.is_empty()) {
+            Some(name) => self.segments.add(name),
+            None => self.users.segment(user),
+        };
+        self.exposures.credit(user, item, time_ms, decision);
+        self.users.consume(user, item, time_ms);
+        self.popularity.add(item, segment.filter(|&id| id != UNKNOWN), time_ms, now_ms, &self.items);
+        segment
     }
 
     /// Counts an item on the bins of stable's profile; an item that nobody knows has a bin too.

@@ -87,7 +87,7 @@ struct Follower {
 impl Follower {
     fn apply(&mut self, orders: Orders) {
         let Orders { route, mut versions, peers, .. } = orders;
-        self.router.meet(&peers);
+        self.router.meet(peers);
         if versions.len() > VERSIONS_MAX {
             tracing::warn!(named = versions.len(), most = VERSIONS_MAX, "orders name too many versions");
             versions.truncate(VERSIONS_MAX);

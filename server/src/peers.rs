@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::check;
 use crate::connection::Connection;
-use crate::interner::UNKNOWN;
 use crate::pseudonym::UserKey;
 use crate::router::Router;
 
@@ -131,8 +130,8 @@ impl Peers {
 
 impl Router {
     /// The routers of the endpoint, by the URLs of their admin ports; this one may be among them. With none nothing is told.
-    pub fn meet(&self, addresses: &[String]) {
-        self.peers.meet(addresses.to_vec());
+    pub fn meet(&self, addresses: Vec<String>) {
+        self.peers.meet(addresses);
     }
 
     /// Takes what another router took: histories, popularity and rewards know it then, windows count it where it was taken.
@@ -150,29 +149,10 @@ impl Router {
             }
             self.metrics.peer_events.inc();
             if let Some(item) = self.items.add(&event.item) {
-                let segment = match event.segment.as_deref() {
-                    Some(name) => self.segments.add(name),
-                    None => self.users.segment(&user),
-                };
-                self.consumed(&user, item, segment, event.time_ms, event.decision, now_ms);
+                self.consumed(&user, item, event.segment.as_deref(), (event.time_ms, now_ms), event.decision);
             }
         }
         heard
-    }
-
-    /// What a user did enters rewards, history and popularity.
-    pub(crate) fn consumed(
-        &self,
-        user: &UserKey,
-        item: u32,
-        segment: Option<u32>,
-        time_ms: i64,
-        decision: Option<(i64, u32)>,
-        now_ms: i64,
-    ) {
-        self.exposures.credit(user, item, time_ms, decision);
-        self.users.consume(user, item, time_ms);
-        self.popularity.add(item, segment.filter(|&id| id != UNKNOWN), time_ms, now_ms, &self.items);
     }
 }
 

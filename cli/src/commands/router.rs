@@ -53,7 +53,8 @@ pub async fn run(router: Router) -> Result<Code> {
     let config = config(&router.replica, &orders.settings, &clock);
     let plane = DataPlane::new(config, clock.for_server(), pseudonyms);
     receiver.mark_changed();
-    plane.meet(&orders.peers);
+    // Before histories are restored: what is taken up depends on it.
+    plane.meet(orders.peers.clone());
     let (stop, silence) = (CancellationToken::new(), CancellationToken::new());
     let telling = token.clone().map(|(_, text)| tokio::spawn(tell_peers(plane.clone(), text, silence.clone())));
     let token = token.map(|(token, _)| token);

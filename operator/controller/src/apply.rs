@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::call::{call, has_code};
+use crate::call::{call, found};
 use crate::context::Context;
 use crate::copies::Copies;
 use crate::held::{Held, Read};
@@ -118,14 +118,7 @@ async fn patch<K: Clone + Debug + DeserializeOwned>(
 pub(crate) async fn delete_ours(context: &Context, kind: &ApiResource, namespace: &str, name: &str) -> Result<()> {
     let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, kind);
     let what = || format!("looking for {} {namespace}/{name}", kind.kind);
-    // Of a kind that is not there the API server says 404 without a reason.
-    let got = async {
-        match api.get(name).await {
-            Err(error) if has_code(&error, 404) => Ok(None),
-            other => other.map(Some),
-        }
-    };
-    let Some(found) = call(what, got).await? else { return Ok(()) };
+    let Some(found) = call(what, async { found(api.get(name).await) }).await? else { return Ok(()) };
     if found.labels().get(MANAGED_BY).is_none_or(|by| by != ACTOR) {
         return Ok(());
     }
@@ -157,13 +150,8 @@ async fn remove<K: Clone + Debug + DeserializeOwned>(
     };
     context.metrics.write(kind);
     tracing::debug!(kind, namespace, name, "delete");
-    let deleted = async {
-        match api.delete(name, &params).await {
-            Err(error) if has_code(&error, 404) => Ok(()),
-            other => other.map(drop),
-        }
-    };
-    call(|| format!("deleting {kind} {namespace}/{name}"), deleted).await
+    let deleted = async { found(api.delete(name, &params).await) };
+    call(|| format!("deleting {kind} {namespace}/{name}"), deleted).await.map(drop)
 }
 
 fn place(desired: &Value) -> Result<(&str, &str)> {

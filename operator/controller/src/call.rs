@@ -44,6 +44,14 @@ pub(crate) fn refusal_of(error: &anyhow::Error) -> Option<String> {
     })
 }
 
+/// None where the API server says that there is no such object, or no such kind: of the latter without a reason.
+pub(crate) fn found<T>(answer: kube::Result<T>) -> kube::Result<Option<T>> {
+    match answer {
+        Err(error) if has_code(&error, 404) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
 /// Whether the answer has this HTTP status.
 pub(crate) fn has_code(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)

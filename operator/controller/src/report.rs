@@ -11,7 +11,7 @@ use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::apply::{Made, covers};
-use crate::call::call;
+use crate::call::{call, found};
 use crate::context::Context;
 use crate::look::Looked;
 use crate::names::STATUS_MANAGER;
@@ -109,12 +109,7 @@ pub(crate) async fn status<K: Made>(
     });
     context.metrics.write(&format!("{kind}/status"));
     let params = PatchParams::apply(STATUS_MANAGER).force();
-    let patched = async {
-        match api.patch_status(&name, &params, &Patch::Apply(&patch)).await {
-            Err(error) if crate::call::has_code(&error, 404) => Ok(()),
-            other => other.map(drop),
-        }
-    };
+    let patched = async { found(api.patch_status(&name, &params, &Patch::Apply(&patch)).await) };
     call(|| format!("writing the status of {kind} {namespace}/{name}"), patched).await?;
     Ok(true)
 }

@@ -41,7 +41,7 @@ fn heard(router: &Router) -> u64 {
 async fn an_event_reaches_the_router_that_answered() {
     let ((one, clock), (other, other_clock)) = (named("one"), named("other"));
     let peers = [address(&one).await, address(&other).await];
-    [&one, &other].into_iter().for_each(|router| router.meet(&peers));
+    [&one, &other].into_iter().for_each(|router| router.meet(peers.to_vec()));
     let (stop, telling) = tells(&other);
     let answers = [one.recommend(asking("ann", 3)).await.unwrap(), one.recommend(asking("ann", 3)).await.unwrap()];
     clock.advance(HOUR_MS);
@@ -78,14 +78,14 @@ async fn an_event_reaches_the_router_that_answered() {
 #[tokio::test]
 async fn a_router_that_comes_later_hears_of_the_last_minute() {
     let (other, clock) = named("other");
-    other.meet(&["http://127.0.0.1:1".to_owned(), "http://127.0.0.1:2".to_owned()]);
+    other.meet(vec!["http://127.0.0.1:1".to_owned(), "http://127.0.0.1:2".to_owned()]);
     let (stop, telling) = tells(&other);
     other.event(bought("ann", "a")).await.unwrap();
     clock.advance(60_001);
     other.event(bought("ann", "b")).await.unwrap();
     let (one, _) = named("one");
     let peers = [address(&other).await, address(&one).await];
-    other.meet(&peers);
+    other.meet(peers.to_vec());
     until(|| heard(&one) == 1).await;
     assert_eq!(consumed(&one, "ann").await, ["b"], "what is older is in a snapshot");
     stop.cancel();
@@ -130,7 +130,7 @@ async fn answers_that_wait_are_taken_up_where_nobody_else_can_count_them() {
     before.recommend(asking("ann", 3)).await.unwrap();
     let snapshot = before.snapshot();
     let (alone, beside) = (named("alone").0, named("beside").0);
-    beside.meet(&["http://127.0.0.1:1".to_owned()]);
+    beside.meet(vec!["http://127.0.0.1:1".to_owned()]);
     let waiting = |router: &Router| {
         router.restore(&snapshot).unwrap();
         router.exposures.counts().0

@@ -167,8 +167,7 @@ impl EndpointLoop {
         };
         let told = versions.values().filter(|target| is_there(&target.digest) || was_told(&target.digest));
         let served = told.map(|target| builder.served_at(target)).collect();
-        let is_alone = builder.subject.endpoint.spec.router.replicas < 2;
-        let peers = if is_alone { Vec::new() } else { decided.seen.peers.clone() };
+        let peers = if builder.has_several_routers() { decided.seen.peers.clone() } else { Vec::new() };
         let orders = Orders { route, versions: served, settings: builder.router_settings()?, peers };
         if given.as_ref() == Some(&orders) {
             return Ok(());

@@ -265,6 +265,10 @@ impl Builder<'_> {
         ]
     }
 
+    pub(super) fn has_several_routers(&self) -> bool {
+        self.subject.endpoint.spec.router.replicas > 1
+    }
+
     /// Of several routers, one at a time may go. One alone may always go: what is left of before holds nothing up.
     pub(super) fn budget(&self) -> Option<Value> {
         let name = names::of_routers(self.name());
@@ -272,8 +276,7 @@ impl Builder<'_> {
             "maxUnavailable": 1,
             "selector": {"matchLabels": {"app.kubernetes.io/instance": name}},
         }});
-        let several = self.subject.endpoint.spec.router.replicas > 1;
-        several.then(|| self.object("policy/v1", "PodDisruptionBudget", &name, "router", spec))
+        self.has_several_routers().then(|| self.object("policy/v1", "PodDisruptionBudget", &name, "router", spec))
     }
 
     /// The key of users' pseudonyms and the token of the routers' admin port: made once, never changed, since a user's

@@ -115,6 +115,7 @@ fn of_pods_where_they_are_and_how_they_fail() {
     assert_eq!(healthy.facts.pod_ip.as_deref(), Some("10.1.2.3"));
     assert_eq!(healthy.facts.conditions.as_ref().unwrap().len(), 1, "whether it is ready");
     assert!(healthy.facts.container_statuses.is_none());
+    assert!(matches!(&*healthy.compared(), Compared::By(text) if text.is_empty()), "nothing is applied to it");
     assert_eq!(healthy.meta().annotations.as_ref().unwrap()[DIGEST], digest());
     pod["status"]["containerStatuses"][0]["lastState"] = json!({"terminated": {"exitCode": 2, "message": "so"}});
     let failed: Held<Pod> = held(&pod);
