@@ -11,7 +11,8 @@ use faer::{Mat, Side};
 use fairway_bench::data::{Options, SEED, Shop};
 use fairway_bench::report::{self, Spread};
 use fairway_model::{Ease, FeatureDefinitions, Query, Recommender, Seen, top_k};
-use fairway_trainer::{CancelFlag, Silent, families};
+use fairway_trainer::families::{self, Inputs};
+use fairway_trainer::{CancelFlag, Silent};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -49,9 +50,10 @@ fn fitting(shop: &Shop, rounds: u32) -> anyhow::Result<Box<dyn Recommender>> {
     let mut model = None;
     let mut fit = || {
         model = None;
-        let (rows, texts) = (&shop.interactions, &shop.texts);
+        let inputs =
+            Inputs { data: &shop.interactions, items: &shop.texts, features: &features, seed: SEED, from: None };
         let flag = CancelFlag::new();
-        model = Some(families::fit(Ease::FAMILY, &parameters, rows, texts, &features, SEED, &Silent, &flag)?);
+        model = Some(families::fit(Ease::FAMILY, &parameters, inputs, &Silent, &flag)?);
         Ok(())
     };
     let mut inverse = || {

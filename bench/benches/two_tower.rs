@@ -15,8 +15,8 @@ use clap::Parser;
 use fairway_bench::data::{Options, SEED, Shop, first_consumptions};
 use fairway_bench::report;
 use fairway_model::{FeatureDefinitions, TwoTower};
-use fairway_trainer::families::TwoTowerSettings;
-use fairway_trainer::{CancelFlag, Silent, families};
+use fairway_trainer::families::{self, Inputs, TwoTowerSettings};
+use fairway_trainer::{CancelFlag, Silent};
 
 /// Steps of a peer that are timed; what they took is scaled to an epoch.
 const PEER_STEPS: usize = 50;
@@ -92,8 +92,10 @@ fn parameters(epochs: u32) -> BTreeMap<String, String> {
 fn measure(shop: &Shop, shapes: Shapes, rounds: u32) -> anyhow::Result<()> {
     let features: FeatureDefinitions = serde_json::from_str(FEATURES).context("the features of this bench")?;
     let fit = |epochs| {
-        let (rows, texts, flag) = (&shop.interactions, &shop.texts, CancelFlag::new());
-        black_box(families::fit(TwoTower::FAMILY, &parameters(epochs), rows, texts, &features, SEED, &Silent, &flag)?);
+        let flag = CancelFlag::new();
+        let inputs =
+            Inputs { data: &shop.interactions, items: &shop.texts, features: &features, seed: SEED, from: None };
+        black_box(families::fit(TwoTower::FAMILY, &parameters(epochs), inputs, &Silent, &flag)?);
         anyhow::Ok(())
     };
     let (mut one, mut two) = (|| fit(1), || fit(2));

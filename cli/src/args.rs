@@ -244,7 +244,7 @@ pub enum Run {
         /// The idempotency key, for example the commit's hash
         #[arg(long)]
         name: Option<String>,
-        /// For the log
+        /// For the log; on a cluster CI is recorded as such, anything else as Manual
         #[arg(long, default_value = "asked on the command line")]
         reason: String,
         /// Pass cooldown, budget, breaker and an active rollout; never the data checks
@@ -271,7 +271,7 @@ pub enum Run {
         #[command(flatten)]
         place: Place,
     },
-    /// What was decided about a run, and its outcome
+    /// What was decided about a run, and its outcome; on a cluster its conditions, and how its pod's log is read
     Logs {
         /// The run
         name: String,
@@ -376,7 +376,16 @@ pub enum Rollout {
         place: Place,
     },
     /// How rollouts ended
-    History(Place),
+    ///
+    /// On a cluster this is read from the bucket, with the variables of this shell (AWS_…) and --store-option.
+    History {
+        /// With --endpoint: the bucket of a Model that leaves it to the operator, such as s3://models
+        #[arg(long, value_name = "URL", requires = "endpoint")]
+        registry: Option<String>,
+        /// Where
+        #[command(flatten)]
+        place: Place,
+    },
 }
 
 #[cfg(test)]

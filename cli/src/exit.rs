@@ -48,6 +48,13 @@ impl Code {
 #[error("{0}")]
 pub struct Invalid(pub String);
 
+/// Whether trying again would end the same way, unless somebody changes something first.
+pub fn is_final(error: &anyhow::Error) -> bool {
+    let by_registry = error.downcast_ref().is_some_and(fairway_registry::Error::is_final);
+    // Bytes that were checked and are refused stay what they are, and so does a bug.
+    by_registry || error.is::<Invalid>() || error.is::<fairway_model::Error>() || error.is::<tokio::task::JoinError>()
+}
+
 /// The code of an error that ends the process.
 pub fn of(error: &anyhow::Error) -> Code {
     use fairway_registry::Error;

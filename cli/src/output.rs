@@ -27,6 +27,17 @@ impl Output {
             Self::Json => line(&serde_json::to_string_pretty(value)?),
         }
     }
+
+    /// Prints one of many values: as JSON in one line, or what `table` draws of it.
+    ///
+    /// # Errors
+    /// The value cannot be written as JSON.
+    pub fn print_one<T: Serialize>(self, value: &T, table: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
+        match self {
+            Self::Table => line(table(value).trim_end()),
+            Self::Json => line(&serde_json::to_string(value)?),
+        }
+    }
 }
 
 /// Prints a line to stdout. A reader that has gone, such as `head`, is no error.

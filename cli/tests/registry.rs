@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use fairway_model::{Bundle, BundleManifest, GoldenRequest, Popularity, Vocabulary};
+use fairway_wire::Profile;
 use serde_json::{Value, json};
 
 /// A working directory, and the registry that commands in it speak of.
@@ -89,7 +91,7 @@ fn two_versions() -> Desk {
         desk.write(&format!("bundle{number}/deep/ids.txt"), "a\nb\n");
         desk.write("provenance.json", &provenance(recall, regularization));
         let pushed = desk.json(&format!(
-            "push bundle{number} --model shop/recs --run run-{number} --alias {alias} --provenance provenance.json"
+            "push bundle{number} --unchecked --model shop/recs --run run-{number} --alias {alias} --provenance provenance.json"
         ));
         assert_eq!((&pushed["version"]["number"], &pushed["new"]), (&json!(number), &json!(true)), "{pushed}");
     }
@@ -106,7 +108,7 @@ fn names(folder: &Path) -> Vec<String> {
 #[test]
 fn versions_come_in_and_aliases_move() {
     let desk = two_versions();
-    let again = desk.json("push bundle1 --model recs --run run-1");
+    let again = desk.json("push bundle1 --unchecked --model recs --run run-1");
     assert_eq!((&again["version"]["number"], &again["new"]), (&json!(1), &json!(false)), "one run, one version");
     let list = desk.json("list");
     let row = |i: usize| (&list[i]["version"], &list[i]["aliases"], &list[i]["metrics"]["recall@20"]);
@@ -194,7 +196,7 @@ fn signatures_hold_until_something_changes() {
     desk.done("init second");
     let error = desk.refused("import deep/pulled --model a/b --key release.pub.pem --registry second", 1);
     assert!(error.contains("bundle.json"), "{error}");
-    let pushed = desk.json("push deep/pulled --model a/b --registry second");
+    let pushed = desk.json("push deep/pulled --unchecked --model a/b --registry second");
     assert_eq!(pushed["sameDigest"], json!(false), "and without a key it is another version");
 }
 
@@ -260,6 +262,31 @@ fn what_nothing_keeps_is_deleted_for_good() {
 }
 
 #[test]
+fn what_no_server_would_load_is_pushed_on_purpose_only() {
+    let desk = Desk::new();
+    desk.done("init registry");
+    desk.write("typo/values.yaml", "a: 1\n");
+    let error = desk.refused("push typo --model shop/recs", 2);
+    assert!(error.contains("bundle.json") && error.contains("--unchecked"), "{error}");
+    assert_eq!(desk.json("list"), json!([]), "nothing was registered");
+    let told = desk.done("push typo --unchecked --model shop/recs");
+    assert!(told.contains("models:/shop/recs/1"), "{told}");
+    assert_eq!(desk.json("show models:/shop/recs/1")["version"]["number"], json!(1), "as it is told");
+
+    let items = Vocabulary::from_names(["cup", "pan"]);
+    let nobody = Vocabulary::from_names(Vec::<String>::new());
+    let model = Popularity::new(items.clone(), nobody.clone(), vec![2.0, 1.0], Vec::new(), 1.0).unwrap();
+    let golden = GoldenRequest::invent(&items, &nobody, 4, 1);
+    let manifest = BundleManifest { model: "recs".to_owned(), run: "notebook".to_owned(), ..BundleManifest::default() };
+    Bundle::write(&desk.path("sound"), manifest, &model, &Profile::default(), &golden).unwrap();
+    desk.done("push sound --model shop/recs --alias challenger");
+    desk.done("pull @challenger --to pulled");
+    desk.done("push pulled --model shop/recs");
+    std::fs::write(desk.path("sound/golden.jsonl"), "").unwrap();
+    assert!(desk.refused("push sound --model shop/recs", 2).contains("golden.jsonl"));
+}
+
+#[test]
 fn places_that_are_no_registry_are_left_alone() {
     let desk = Desk::new();
     let found = desk.json("init registry");
@@ -274,8 +301,11 @@ fn places_that_are_no_registry_are_left_alone() {
     desk.refused("probe nowhere", 2);
     desk.refused("list --registry ftp://x", 2);
     desk.write("bundle/weights.bin", "x");
-    assert!(desk.refused("push bundle --model shop/recs", 2).contains("--kind"));
-    assert!(desk.refused("push bundle --model recs", 2).contains("shop/recs"), "a new model needs a namespace");
+    assert!(desk.refused("push bundle --unchecked --model shop/recs", 2).contains("--kind"));
+    assert!(
+        desk.refused("push bundle --unchecked --model recs", 2).contains("shop/recs"),
+        "a new model needs a namespace"
+    );
     let error = desk.refused("list --store-option aws_secret_access_key=hidden", 2);
     assert!(error.contains("aws_secret_access_key") && !error.contains("hidden"), "{error}");
     let error = desk.refused("list --store-option hidden", 2);

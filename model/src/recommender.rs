@@ -2,6 +2,7 @@
 //!
 //! What it does not do: it excludes nothing and sorts nothing; that is [`crate::top_k`].
 
+use std::any::Any;
 use std::path::Path;
 
 use crate::error::Error;
@@ -27,8 +28,8 @@ pub struct Query<'a> {
     pub now_ms: i64,
 }
 
-/// A fitted model.
-pub trait Recommender: Send + Sync {
+/// A fitted model. Who trains a successor from its weights finds the family's own type by [`Any`].
+pub trait Recommender: Any + Send + Sync {
     /// `popularity`, `ease` or `two-tower`.
     fn family(&self) -> &'static str;
 

@@ -90,9 +90,14 @@ impl EndpointLog {
         self.keep(&below(&self.folder, "experiments", &format!("{key}.json")), bytes).await
     }
 
-    /// Writes a snapshot, in place of one with the same name. Readers see the old or the new one.
+    /// Writes a snapshot, in place of one with the same name. Readers see the old or the new one. One that is too long to be read
+    /// again is refused, and the old one stays.
     pub async fn put_state(&self, name: &str, bytes: Bytes) -> Result<()> {
-        self.store.overwrite(&self.snapshot(name)?, bytes).await
+        let (path, size) = (self.snapshot(name)?, bytes.len() as u64);
+        if size > BLOB_BYTES_MAX {
+            return Err(Error::corrupt(path, format!("{size} bytes, the most is {BLOB_BYTES_MAX}")));
+        }
+        self.store.overwrite(&path, bytes).await
     }
 
     /// A snapshot, or `None` when there is none with this name.

@@ -1,5 +1,5 @@
 //! What can go wrong in the registry, said so that the reader knows what to do.
-//! It decides nothing about retries: `commit.rs` does.
+//! It says what may be over the next time, and decides nothing about retries: `commit.rs` and the callers do.
 
 use std::path::PathBuf;
 
@@ -243,6 +243,41 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether trying again would end the same way, unless somebody changes something first. What a network, a store, a disk
+    /// or another writer has done may be over.
+    pub fn is_final(&self) -> bool {
+        match self {
+            // What is there names this object, and it is gone.
+            Error::Store { source, .. } => matches!(source, object_store::Error::NotFound { .. }),
+            Error::Access { .. }
+            | Error::Conflict { .. }
+            | Error::Contended { .. }
+            | Error::Unresolved { .. }
+            | Error::Timeout { .. }
+            | Error::Io { .. } => false,
+            Error::Scheme { .. }
+            | Error::Url { .. }
+            | Error::StoreOption { .. }
+            | Error::NoRegistry { .. }
+            | Error::Preconditions { .. }
+            | Error::Name { .. }
+            | Error::Digest(_)
+            | Error::Reference(_)
+            | Error::Invalid { .. }
+            | Error::NotFound(_)
+            | Error::Deleted { .. }
+            | Error::Condemned { .. }
+            | Error::NotUploaded { .. }
+            | Error::Protected { .. }
+            | Error::Full { .. }
+            | Error::Refused { .. }
+            | Error::Tampered { .. }
+            | Error::Corrupt { .. }
+            | Error::Newer { .. }
+            | Error::Json { .. } => true,
+        }
+    }
+
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.into();
         move |source| Error::Io { path, source }

@@ -92,20 +92,36 @@ fn later(now: Timestamp) -> Timestamp {
     now.checked_add(HOLDS).unwrap_or(Timestamp::MAX)
 }
 
-/// The trees that are pinned now. Expired pins are removed when `tidy`.
+/// The trees that are pinned now. Expired pins are removed when `tidy`. One that cannot be read, as a machine that lost power
+/// may leave it, keeps nothing: its upload is lost as well. It goes when a whole one would have expired.
 pub(crate) async fn pinned(store: &Store, model: &Path, now: Timestamp, tidy: bool) -> Result<BTreeSet<Digest>> {
-    let mut paths = Vec::new();
-    store.each(&folder(model), |object| paths.push(object.location)).await?;
+    let mut pins = Vec::new();
+    store.each(&folder(model), |object| pins.push((object.location, object.last_modified))).await?;
     let mut digests = BTreeSet::new();
-    for path in paths {
-        // Released between listing and reading.
-        let Some(bytes) = store.read(&path, PIN_BYTES_MAX).await? else { continue };
-        let body: Body = serde_json::from_slice(&bytes).map_err(|e| Error::corrupt(&path, e))?;
-        if body.expires > now {
-            digests.insert(body.digest);
-        } else if tidy {
+    for (path, written) in pins {
+        let expires = match read(store, &path).await {
+            // Released between listing and reading.
+            Ok(None) => continue,
+            Ok(Some(body)) => {
+                if body.expires > now {
+                    digests.insert(body.digest);
+                }
+                body.expires
+            }
+            Err(error @ Error::Corrupt { .. }) => {
+                tracing::warn!(%error, "a pin keeps nothing");
+                Timestamp::from_millisecond(written.timestamp_millis()).map_or(Timestamp::MAX, later)
+            }
+            Err(error) => return Err(error),
+        };
+        if tidy && expires <= now {
             store.delete(&path).await?;
         }
     }
     Ok(digests)
+}
+
+async fn read(store: &Store, path: &Path) -> Result<Option<Body>> {
+    let Some(bytes) = store.read(path, PIN_BYTES_MAX).await? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| Error::corrupt(path, error))
 }

@@ -51,14 +51,16 @@ impl ModelLog {
     /// Uploads the tree in `dir` and registers it as the next version, in one commit. A run that
     /// has registered before gets its version back, and nothing is uploaded.
     pub async fn register(&self, dir: &FilePath, registration: Registration) -> Result<Version> {
-        self.register_telling(dir, registration, &Progress::default()).await
+        self.register_telling(dir, registration, None, &Progress::default()).await
     }
 
-    /// [`ModelLog::register`], and tells how far it is.
+    /// [`ModelLog::register`], and tells how far it is. A `signature` of the tree of this digest is there before anybody can
+    /// see the version, if that is the tree in `dir`; the caller has verified it.
     pub async fn register_telling(
         &self,
         dir: &FilePath,
         registration: Registration,
+        signature: Option<(&Digest, &[u8])>,
         progress: &Progress,
     ) -> Result<Version> {
         let fence = match self.begin(&registration).await? {
@@ -66,6 +68,8 @@ impl ModelLog {
             Begun::Under(fence) => fence,
         };
         let prepared = Prepared::folder(dir, &registration.kinds, &registration.provenance, progress).await?;
+        let signature = signature.filter(|(signed, _)| **signed == prepared.digest);
+        let prepared = prepared.signed(signature.map(|(_, bytes)| bytes.to_vec().into()));
         self.publish(&prepared, &registration, fence, progress).await
     }
 
@@ -84,7 +88,7 @@ impl ModelLog {
             return Ok(version.digest.clone());
         }
         let prepared = Prepared::folder(dir, kinds, provenance, progress).await?;
-        not_condemned(&state, &prepared.digest)?;
+        not_condemned(&state, &prepared.digest, author.time)?;
         self.send_ahead(&prepared, run, author, state.fence, progress).await?;
         Ok(prepared.digest)
     }
@@ -99,19 +103,19 @@ impl ModelLog {
         progress: &Progress,
     ) -> Result<()> {
         let pin = Pin::set(&self.store, &self.folder, &prepared.digest, run, author.actor, author.time).await?;
-        let sent = pin.hold(&self.store, self.send_whole(prepared, fence, progress)).await;
+        let sent = pin.hold(&self.store, self.send_whole(prepared, fence, author.time, progress)).await;
         pin.release(&self.store).await;
         sent
     }
 
     /// Sends a tree, and again what is missing as long as trees are condemned meanwhile: in the end it was there, whole,
     /// while the log condemned nothing.
-    async fn send_whole(&self, prepared: &Prepared, mut fence: u64, progress: &Progress) -> Result<()> {
+    async fn send_whole(&self, prepared: &Prepared, mut fence: u64, now: Timestamp, progress: &Progress) -> Result<()> {
         for _ in 0..LOOKS_MAX {
             let there = prepared.there(&self.store, &self.versions()).await?;
             prepared.send(&self.store, &self.versions(), &there, progress).await?;
             let state = self.state().await?;
-            not_condemned(&state, &prepared.digest)?;
+            not_condemned(&state, &prepared.digest, now)?;
             if state.fence == fence {
                 return Ok(());
             }
@@ -128,7 +132,7 @@ impl ModelLog {
             Begun::Under(fence) => fence,
         };
         let (manifest, sealed) = match fetch::manifest(&self.store, &self.versions(), digest).await {
-            Err(Error::NotFound(missing)) => return Err(self.gone(digest, missing).await?),
+            Err(Error::NotFound(missing)) => return Err(self.gone(digest, missing, registration.time).await?),
             found => found?,
         };
         for file in manifest.files.iter() {
@@ -141,13 +145,14 @@ impl ModelLog {
     }
 
     /// Why a tree is not there: a collection took it, or nobody has uploaded it.
-    async fn gone(&self, digest: &Digest, missing: String) -> Result<Error> {
-        not_condemned(&self.state().await?, digest)?;
+    async fn gone(&self, digest: &Digest, missing: String, now: Timestamp) -> Result<Error> {
+        not_condemned(&self.state().await?, digest, now)?;
         Ok(Error::NotUploaded { digest: digest.clone(), missing })
     }
 
-    /// Registers a tree of another model or registry under the same digest. Where both are in one
-    /// store, the store copies it by itself.
+    /// Registers a tree of another model or registry under the same digest, with its signature, which is there before anybody
+    /// can see the version. Where both are in one store, the store copies it by itself. A run that has registered the tree
+    /// before gets its version back, and the signature if there is none.
     pub async fn register_copy(
         &self,
         from: &ModelLog,
@@ -156,17 +161,27 @@ impl ModelLog {
         progress: &Progress,
     ) -> Result<Version> {
         let fence = match self.begin(&registration).await? {
-            Begun::Registered(version) => return Ok(*version),
+            Begun::Registered(version) => {
+                if version.digest == *digest && self.signature(digest).await?.is_none() {
+                    self.sign_as(from, digest).await?;
+                }
+                return Ok(*version);
+            }
             Begun::Under(fence) => fence,
         };
         let (manifest, sealed) = fetch::manifest(&from.store, &from.versions(), digest).await?;
         let folder = from.versions().join(digest.directory());
-        let prepared = Prepared::copied(manifest, sealed, digest.clone(), from.store.clone(), folder);
-        let version = self.publish(&prepared, &registration, fence, progress).await?;
-        if let Some(signature) = fetch::signature(&from.store, &from.versions(), digest).await? {
-            self.store.overwrite(&self.signature_path(digest), signature).await?;
+        let prepared = Prepared::copied(manifest, sealed, digest.clone(), from.store.clone(), folder)
+            .signed(from.signature(digest).await?);
+        self.publish(&prepared, &registration, fence, progress).await
+    }
+
+    /// Puts the signature that the tree has elsewhere beside it, if there is one.
+    async fn sign_as(&self, from: &ModelLog, digest: &Digest) -> Result<()> {
+        match from.signature(digest).await? {
+            Some(signature) => self.store.overwrite(&self.signature_path(digest), signature).await,
+            None => Ok(()),
         }
-        Ok(version)
     }
 
     /// Looks whether the run has registered before and whether there is room, before anything is hashed or sent.
@@ -263,10 +278,12 @@ impl ModelLog {
             return Ok(Step::Done(Added::Version(Box::new(version.clone()), None)));
         }
         if !self.store.planted(Planted::NoFence) {
-            not_condemned(&state, &prepared.digest)?;
+            not_condemned(&state, &prepared.digest, time)?;
             if state.fence != fence {
                 return Ok(Step::Done(Added::LookAgain(state.fence)));
             }
+            // It has come back after its quarantine.
+            state.condemned.remove(&prepared.digest);
         }
         self.room(&state)?;
         let number = state.add(Version {
@@ -302,8 +319,11 @@ impl ModelLog {
 }
 
 /// A condemned tree may not come back before it is certain that nobody is still deleting it.
-fn not_condemned(state: &State, digest: &Digest) -> Result<()> {
+fn not_condemned(state: &State, digest: &Digest, now: Timestamp) -> Result<()> {
     let Some(condemned) = state.condemned.get(digest) else { return Ok(()) };
     let until = condemned.time.checked_add(crate::gc::QUARANTINE).unwrap_or(Timestamp::MAX);
+    if condemned.swept && now > until {
+        return Ok(());
+    }
     Err(Error::Condemned { digest: digest.clone(), until })
 }

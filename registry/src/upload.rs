@@ -53,6 +53,8 @@ pub(crate) struct Prepared {
     at_hand: BTreeMap<String, Bytes>,
     /// Where the others come from.
     source: Source,
+    /// What stands beside it before anybody can see the version.
+    signature: Option<Bytes>,
 }
 
 impl Prepared {
@@ -92,17 +94,23 @@ impl Prepared {
         at_hand.insert(PROVENANCE.to_owned(), provenance);
         let manifest = Manifest::new(files)?;
         let (sealed, digest) = manifest.seal()?;
-        Ok(Prepared { digest, manifest, sealed, at_hand, source })
+        Ok(Prepared { digest, manifest, sealed, at_hand, source, signature: None })
     }
 
     /// A tree of another model or registry, as it is.
     pub fn copied(manifest: Manifest, sealed: Bytes, digest: Digest, from: Store, folder: Path) -> Prepared {
-        Prepared { digest, manifest, sealed, at_hand: BTreeMap::new(), source: Source::Tree(from, folder) }
+        let (at_hand, source) = (BTreeMap::new(), Source::Tree(from, folder));
+        Prepared { digest, manifest, sealed, at_hand, source, signature: None }
     }
 
     /// A tree that was sent before, to this very place.
     pub fn sent_before(manifest: Manifest, sealed: Bytes, digest: Digest) -> Prepared {
-        Prepared { digest, manifest, sealed, at_hand: BTreeMap::new(), source: Source::SentBefore }
+        Prepared { digest, manifest, sealed, at_hand: BTreeMap::new(), source: Source::SentBefore, signature: None }
+    }
+
+    /// The same with a signature, which the caller knows to be of this tree.
+    pub fn signed(self, signature: Option<Bytes>) -> Prepared {
+        Prepared { signature, ..self }
     }
 
     /// What is there of it already: sizes by path. Nothing, unless a tree of this digest was begun or finished before.
@@ -144,7 +152,11 @@ impl Prepared {
             self.complete(store, versions).await?;
         }
         // Written again though it may be there: a manifest says that somebody saw the tree whole.
-        store.put(&folder.join(MANIFEST), self.sealed.clone(), Durable::Tree).await
+        store.put(&folder.clone().join(MANIFEST), self.sealed.clone(), Durable::Tree).await?;
+        match &self.signature {
+            Some(signature) => store.overwrite(&folder.join(SIGNATURE), signature.clone()).await,
+            None => Ok(()),
+        }
     }
 
     /// Whether every file is there with the right size.

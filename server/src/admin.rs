@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router as Routes;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderValue, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use fairway_wire::{PeerEvents, Poll};
@@ -32,7 +32,7 @@ const PEERS: usize = 16;
 /// Shortest token: one that nobody guesses.
 const TOKEN_BYTES: usize = 16;
 
-/// What a person must show to abort, and a peer to be listened to. Only its digest is kept.
+/// What a person must show to steer, and a peer to be listened to. Only its digest is kept.
 #[derive(Clone)]
 pub struct AdminToken([u8; 32]);
 
@@ -41,6 +41,12 @@ impl AdminToken {
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
         (text.len() >= TOKEN_BYTES).then(|| Self(Sha256::digest(text.as_bytes()).into()))
+    }
+
+    /// Whether a request shows it: `authorization: Bearer` and the token.
+    pub fn is_shown(&self, headers: &HeaderMap) -> bool {
+        let shown = headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
+        shown.is_some_and(|shown| self.opens(shown))
     }
 
     /// Compares digests and looks at all of their bytes: the time it takes tells nothing.
@@ -61,8 +67,7 @@ struct Admin {
 
 impl Admin {
     fn is_opened_by(&self, request: &Request<Body>) -> bool {
-        let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
-        self.token.as_ref().zip(shown).is_some_and(|(token, shown)| token.opens(shown))
+        self.token.as_ref().is_some_and(|token| token.is_shown(request.headers()))
     }
 }
 

@@ -1,5 +1,5 @@
-//! Which group a user belongs to: a pure function of the route, the user and the time, so that every replica agrees
-//! and nobody changes groups but by a change of the route.
+//! Which group a user belongs to: a pure function of the route, the user and whether the route's lease holds, so that every
+//! replica agrees and nobody changes groups but by a change of the route or the end of its lease.
 //!
 //! Holdback comes before everything and has a salt of its own; then come experiments, each with a salt for who takes part
 //! and one for which arm; the canary's salt is the rollout's, so that it is independent of all of them and of other rollouts.
@@ -7,8 +7,9 @@
 //! hash is over the UTF-8 bytes of the identifier.
 
 use fairway_wire::{Route, Track, Weight};
-use jiff::Timestamp;
 use xxhash_rust::xxh3::xxh3_64;
+
+use crate::lease::Watch;
 
 /// Salt of the holdback. Another epoch would hold back other users.
 pub const HOLDBACK_SALT: &str = "holdback/0";
@@ -39,14 +40,9 @@ pub struct Assignment {
     pub propensity: Weight,
 }
 
-/// The weight of the canary at `now`: 0 without one and after the lease has run out (invariant I3).
-pub fn canary_weight(route: &Route, now: Timestamp) -> Weight {
-    route.canary.as_ref().filter(|_| in_lease(route, now)).map_or(Weight::ZERO, |canary| canary.weight)
-}
-
-/// Whether somebody still watches over what is on trial.
-pub fn in_lease(route: &Route, now: Timestamp) -> bool {
-    route.lease_until.is_none_or(|until| now <= until)
+/// The weight of the canary: 0 without one and after the lease has run out (invariant I3).
+pub fn canary_weight(route: &Route, watch: Watch) -> Weight {
+    route.canary.as_ref().filter(|_| watch == Watch::Held).map_or(Weight::ZERO, |canary| canary.weight)
 }
 
 /// Whether a user of `segment` may get the canary at all.
@@ -56,19 +52,19 @@ pub fn eligible(route: &Route, segment: Option<&str>, personalize: bool) -> bool
     personalize && route.canary.as_ref().is_some_and(|canary| listed(&canary.segments))
 }
 
-/// The group of a user at `now`.
-pub fn assign(route: &Route, user: &str, segment: Option<&str>, personalize: bool, now: Timestamp) -> Assignment {
+/// The group of a user.
+pub fn assign(route: &Route, user: &str, segment: Option<&str>, personalize: bool, watch: Watch) -> Assignment {
     if bucket(HOLDBACK_SALT, user) < route.holdback.ppm() {
         return Assignment { track: Track::Holdback, arm: None, propensity: route.holdback };
     }
     let mut left = route.holdback.rest();
-    if personalize && in_lease(route, now) {
+    if personalize && watch == Watch::Held {
         match experiment(route, user, left) {
             Ok(assignment) => return assignment,
             Err(rest) => left = rest,
         }
     }
-    let weight = if eligible(route, segment, personalize) { canary_weight(route, now) } else { Weight::ZERO };
+    let weight = if eligible(route, segment, personalize) { canary_weight(route, watch) } else { Weight::ZERO };
     // Without a weight there is nothing to hash for.
     if weight > Weight::ZERO && bucket(&route.salt, user) < weight.ppm() {
         Assignment { track: Track::Canary, arm: None, propensity: left.of(weight) }

@@ -8,19 +8,21 @@ use fairway_wire::{Reason, RecommendResponse, Track};
 
 use crate::decision_id::DecisionId;
 use crate::decisions::Logged;
-use crate::exposures::{Exposure, Lists};
+use crate::exposures::{Exposure, Lists, Unseen};
 use crate::interner::UNKNOWN;
 use crate::model_server::ModelFailure;
 use crate::recommend::{Answer, Asked, Visit};
 use crate::router::Router;
+use crate::served::Served;
 use crate::users::LastAnswer;
-use crate::windows::{FeatureHit, Observation};
+use crate::windows::{ArmId, FeatureHit, Observation};
 
 impl Router {
     pub(crate) fn conclude(&self, visit: &Visit, answer: Answer) -> RecommendResponse {
         let micros = u64::try_from(visit.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.count(visit, &answer, micros);
-        self.expose(visit, &answer);
+        let compared = self.expose(visit, &answer);
+        self.shadow(visit, &answer, compared);
         if answer.reason == Reason::Ok && !answer.items.is_empty() {
             self.users.remember(
                 &visit.user,
@@ -76,19 +78,23 @@ impl Router {
         );
     }
 
-    /// Keeps what was shown until feedback is in. Not without consent, and not for a version that was never asked
-    /// because it is still being loaded: others' lists would speak for it.
-    fn expose(&self, visit: &Visit, answer: &Answer) {
+    /// Keeps what was shown until feedback is in, if the user is one of those who are waited for. Not without consent, and not for
+    /// a version that was never asked because it is still being loaded: others' lists would speak for it. True if lists that
+    /// nobody sees are compared with what was shown.
+    fn expose(&self, visit: &Visit, answer: &Answer) -> bool {
         let arm = visit.arm();
         let loading = answer.reason == Reason::NoModel && arm.version != UNKNOWN;
-        if answer.reason == Reason::OptOut || loading {
-            return;
+        if answer.reason == Reason::OptOut || loading || !self.exposures.waits_for(&visit.user) {
+            return false;
         }
-        let lists = answer.compared.as_ref().map(|compared| {
-            Box::new(Lists { stable: compared.clone(), popularity: self.popular_items(visit), shadow: None })
+        // While the baseline is shown in stable's place nobody would see stable recover.
+        let unshown = visit.plan.stable.as_ref().filter(|_| answer.reason == Reason::ServingBaseline);
+        let paired = answer.compared.is_some() || unshown.is_some();
+        let lists = paired.then(|| {
+            let (stable, popularity) = (answer.compared.clone(), self.popular_items(visit));
+            Box::new(Lists { stable, popularity, candidate: None })
         });
-        let paired = lists.is_some();
-        self.exposures.add(
+        let waits = self.exposures.add(
             &visit.user,
             Exposure {
                 time_ms: visit.now_ms,
@@ -100,16 +106,27 @@ impl Router {
                 consumed: Vec::new(),
             },
         );
-        if paired {
-            self.answer_unseen(visit);
+        let compared = paired && waits;
+        if let Some(stable) = unshown.filter(|_| compared) {
+            self.answer_unseen(visit, stable, Unseen::Stable, None);
+        }
+        compared
+    }
+
+    /// Lets the candidate answer what others were asked, if it is to. Its list is compared if `compared`. Whether it has an answer
+    /// is evidence where stable was asked for one too: each of the two counts then.
+    fn shadow(&self, visit: &Visit, answer: &Answer, compared: bool) {
+        let Some(candidate) = visit.shadow().filter(|_| answer.reason != Reason::OptOut) else { return };
+        let arm = visit.arm();
+        let asked = answer.asked.is_some() && arm.track == Track::Stable && arm.version != UNKNOWN;
+        let counts = asked.then(|| ArmId { version: candidate.version, track: Track::Canary, ..arm });
+        if counts.is_some() || compared {
+            self.answer_unseen(visit, candidate, Unseen::Candidate, counts);
         }
     }
 
-    /// Lets the candidate answer beside stable, on a task of its own: the user waits for none of it.
-    fn answer_unseen(&self, visit: &Visit) {
-        let Some(served) = visit.shadow() else {
-            return;
-        };
+    /// Lets a version answer beside what is shown, on a task of its own: the user waits for none of it.
+    fn answer_unseen(&self, visit: &Visit, served: &Arc<Served>, who: Unseen, counts: Option<ArmId>) {
         let Ok(permit) = Arc::clone(&self.shadows).try_acquire_owned() else {
             return;
         };
@@ -117,14 +134,20 @@ impl Router {
         let (served, exposures) = (Arc::clone(served), Arc::clone(&self.exposures));
         let (user, number, deadline) = (visit.user, visit.number, visit.deadline());
         let failed = self.metrics.shadow_errors.clone();
+        let (windows, now_ms, generation) = (self.windows.clone(), visit.now_ms, visit.plan.route.generation);
         tokio::spawn(async move {
-            match served.ask(query, deadline).await {
+            let answered = served.ask(query, deadline).await;
+            // One that is late may have come to servers that are too few for everybody.
+            if let Some(arm) = counts.filter(|_| !matches!(answered, Err(ModelFailure::Timeout))) {
+                let error = matches!(answered, Err(ModelFailure::Error(_) | ModelFailure::Invalid(_)));
+                windows.unseen(now_ms, generation, arm, user.cell(), error);
+            }
+            match answered {
                 Ok(items) => {
                     let list = items.iter().map(|one| one.item).collect();
-                    exposures.add_shadow(&user, number, served.version, list);
+                    exposures.add_unseen(&user, number, who, served.version, Some(list));
                 }
-                // It would show what is popular, as stable may: no difference is to be learnt.
-                Err(ModelFailure::ColdStart) => {}
+                Err(ModelFailure::ColdStart) => exposures.add_unseen(&user, number, who, served.version, None),
                 Err(_) => {
                     failed.inc();
                 }

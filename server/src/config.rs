@@ -29,7 +29,7 @@ pub struct RouterConfig {
     pub reward_cap: f64,
     /// Which events count as consumption: they are the reward, the history and the popularity.
     pub reward_event: EventKind,
-    /// Most exposures that wait for feedback; beyond it the oldest are dropped without a reward, and counted.
+    /// Most exposures that wait for feedback; beyond it those of half of the users who are waited for are dropped, and counted.
     pub pending_max: usize,
     /// Most users whose history is kept; beyond it users who were not seen lately are forgotten.
     pub users_max: usize,
@@ -76,6 +76,10 @@ pub(crate) const CACHE_AGE_MS: i64 = 24 * 3_600_000;
 pub(crate) const DECISIONS_MAX: usize = 100_000;
 /// Closed windows that wait to be taken; beyond it the oldest are dropped, and their numbers are missing.
 pub(crate) const WINDOWS_MAX: usize = 8_640;
+/// Most bytes of JSON that they may take together.
+pub(crate) const WINDOWS_BYTES: usize = 128 * 1024 * 1024;
+/// Bytes of the windows in one answer to a poll, unless the first one has more: whoever asks waits for seconds only.
+pub(crate) const ANSWER_BYTES: usize = 8 * 1024 * 1024;
 /// Windows are short while a canary has users and no more than this many wait: a day of an outage is to fit into those.
 pub(crate) const TRIAL_WINDOWS_MAX: usize = 60;
 /// Identifiers of events that are remembered, so that repeats count once.

@@ -1,15 +1,24 @@
 //! HTTP/1.1 to a model server or another router: connections are kept and used again, idle ones and all bodies are
 //! bounded, and every call has a deadline.
 
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper::header::HeaderValue;
-use hyper::{Method, Request, StatusCode, header};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{self, Client};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::{Method, Request, Response, StatusCode, header};
+use hyper_util::client::legacy::connect::{Connected, HttpConnector};
+use hyper_util::client::legacy::{self, Client, connect};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tower::util::MapResponse;
 
 use crate::Error;
 use crate::model_server::ModelFailure;
@@ -23,9 +32,12 @@ const CONNECT_TIME: Duration = Duration::from_secs(1);
 /// Longest words of a refusal that are kept.
 const WORDS: usize = 200;
 
+/// Gives connections with what is known of them.
+type Connector = MapResponse<HttpConnector, fn(TokioIo<TcpStream>) -> Stream>;
+
 /// A server that is asked again and again: of models, or a peer. How many calls run at once is bounded by whoever asks.
 pub(crate) struct Connection {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
     base: String,
     authorization: Option<HeaderValue>,
 }
@@ -50,7 +62,7 @@ impl Connection {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIME)
             .pool_max_idle_per_host(IDLE_MAX)
-            .build(connector);
+            .build(MapResponse::new(connector, Stream::new as fn(_) -> _));
         Ok(Self { client, base: base.to_owned(), authorization: None })
     }
 
@@ -73,8 +85,8 @@ impl Connection {
         self.call(Method::GET, path, Bytes::new(), limit, deadline).await
     }
 
-    /// As [`get`](Self::get), with a JSON body. It may be sent twice: asking a model changes nothing, and a peer knows events by
-    /// their numbers.
+    /// As [`get`](Self::get), with a JSON body. It may be sent twice, over a connection that had been kept and then over another:
+    /// asking a model changes nothing, and a peer knows events by their numbers.
     pub(crate) async fn post(
         &self,
         path: &str,
@@ -98,10 +110,10 @@ impl Connection {
     }
 
     async fn ask(&self, method: Method, path: &str, body: Bytes, limit: usize) -> Result<Bytes, ModelFailure> {
-        let first = self.client.request(self.request(method.clone(), path, body.clone())?).await;
+        let first = self.send(self.request(method.clone(), path, body.clone())?).await;
         let response = match first {
-            // The server closed a kept connection just as it was used again.
-            Err(error) if closed_early(&error) => self.client.request(self.request(method, path, body)?).await,
+            // The server closed a kept connection just as it was used again. If it did so on a new one, it did it for this question.
+            Err(error) if was_kept(&error) => self.send(self.request(method, path, body)?).await,
             first => first,
         };
         let response = response.map_err(|error| ModelFailure::Error(words(&error)))?;
@@ -119,6 +131,14 @@ impl Connection {
         if status == StatusCode::OK { Ok(body) } else { Err(refusal(status, &body)) }
     }
 
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, legacy::Error> {
+        let response = self.client.request(request).await?;
+        if let Some(Answered(answered)) = response.extensions().get::<Answered>() {
+            answered.store(true, Ordering::Relaxed);
+        }
+        Ok(response)
+    }
+
     fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, ModelFailure> {
         let request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         let mut request = request.header(header::CONTENT_TYPE, "application/json");
@@ -129,9 +149,69 @@ impl Connection {
     }
 }
 
-fn closed_early(error: &legacy::Error) -> bool {
+/// Whether a call failed because a connection that had brought answers before was closed without one.
+fn was_kept(error: &legacy::Error) -> bool {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<hyper::Error>());
-    !error.is_connect() && source.is_some_and(|source| source.is_incomplete_message() || source.is_canceled())
+    let closed = source.is_some_and(|source| source.is_incomplete_message() || source.is_canceled());
+    let mut known = hyper::http::Extensions::new();
+    if let Some(connected) = error.connect_info() {
+        connected.get_extras(&mut known);
+    }
+    closed && known.get::<Answered>().is_some_and(|Answered(answered)| answered.load(Ordering::Relaxed))
+}
+
+/// Whether an answer came over a connection.
+#[derive(Clone, Default)]
+struct Answered(Arc<AtomicBool>);
+
+/// A connection that goes with what is known of it: of a failed call the client says only on which one it was.
+struct Stream {
+    inner: TokioIo<TcpStream>,
+    answered: Answered,
+}
+
+impl Stream {
+    fn new(inner: TokioIo<TcpStream>) -> Self {
+        Self { inner, answered: Answered::default() }
+    }
+}
+
+impl connect::Connection for Stream {
+    fn connected(&self) -> Connected {
+        self.inner.connected().extra(self.answered.clone())
+    }
+}
+
+impl Read for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(context, into)
+    }
+}
+
+impl Write for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(context, parts)
+    }
 }
 
 /// An error with its causes, which hold the reason.
@@ -162,5 +242,53 @@ fn refusal(status: StatusCode, body: &[u8]) -> ModelFailure {
         StatusCode::GATEWAY_TIMEOUT => ModelFailure::Timeout,
         StatusCode::BAD_GATEWAY => ModelFailure::Invalid(format!("status {status}: {error}")),
         _ => ModelFailure::Error(format!("status {status}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A server that answers so many questions on each connection and closes it at the next one; and how many it was asked.
+    async fn server(answers: usize) -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                for answered in 0.. {
+                    if stream.read(&mut [0; 4_096]).await.unwrap() == 0 {
+                        break;
+                    }
+                    counted.fetch_add(1, Ordering::Relaxed);
+                    if answered == answers {
+                        break;
+                    }
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+                }
+            }
+        });
+        (url, asked)
+    }
+
+    #[tokio::test]
+    async fn only_what_was_sent_on_a_kept_connection_is_sent_again() {
+        let get = async |connection: &Connection| connection.get("/x", 99, Duration::from_secs(20)).await;
+        let (url, asked) = server(0).await;
+        assert!(matches!(get(&Connection::new(&url).unwrap()).await, Err(ModelFailure::Error(_))));
+        assert_eq!(asked.load(Ordering::Relaxed), 1, "it may be the question that the server dies of");
+        let (url, asked) = server(1).await;
+        let connection = Connection::new(&url).unwrap();
+        for _ in 0..2 {
+            assert_eq!(get(&connection).await.unwrap(), "{}");
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
     }
 }

@@ -74,11 +74,6 @@ impl Decisions {
         taken.into_iter().map(|one| one.named(names)).collect()
     }
 
-    /// Drops what waits of one user.
-    pub(crate) fn forget(&self, user: &UserKey) {
-        self.lock().retain(|one| one.user != *user);
-    }
-
     fn lock(&self) -> MutexGuard<'_, Vec<Logged>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,5 +1,8 @@
 //! The HTTP surface: paths, methods, statuses. Public: `POST /v1/recommend`, `POST /v1/events`. On both ports:
 //! `GET /healthz`, `GET /readyz`. Admin: `GET /metrics`. Sockets and their limits are in `serve`.
+//!
+//! A request that has come is worked on and counted to the end, on a task of its own, whether its caller waits for the answer or
+//! not: else a version that hangs would never be counted where callers wait for less than its deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +13,7 @@ use axum::extract::State;
 use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use bytes::Bytes;
 use fairway_wire::{Event, RecommendRequest};
 use serde::Serialize;
 use tokio::sync::Semaphore;
@@ -25,31 +29,66 @@ const REQUEST_BYTES: usize = 64 * 1024;
 const EVENTS_BYTES: usize = 256 * 1024;
 /// Most events in one body.
 const EVENTS_MAX: usize = 1_000;
-/// A whole request, from its head to its answer, takes no longer.
-const REQUEST_TIME: Duration = Duration::from_secs(2);
-/// Requests that are worked on at once; further ones are answered from popularity.
-const IN_FLIGHT: usize = 512;
 
-/// What the handlers share.
+/// Limits of the public paths.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// A body must have come whole within this after its head; models have limits of their own. Events that wait for their turn
+    /// wait no longer.
+    pub(crate) body: Duration,
+    /// Requests that are worked on at once; further ones are answered from popularity.
+    pub(crate) requests: usize,
+    /// Bodies of events that are taken at once: it is all work for a processor, which answers need too.
+    pub(crate) events: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { body: Duration::from_secs(2), requests: 512, events: 2 }
+    }
+}
+
+/// The public paths with what their handlers share.
 #[derive(Clone)]
-struct Front {
+pub(crate) struct Front {
     router: Arc<Router>,
-    places: Arc<Semaphore>,
+    limits: Limits,
+    requests: Arc<Semaphore>,
+    events: Arc<Semaphore>,
+}
+
+impl Front {
+    pub(crate) fn new(router: Arc<Router>, limits: Limits) -> Self {
+        let places = |n: usize| Arc::new(Semaphore::new(n));
+        Self { router, limits, requests: places(limits.requests), events: places(limits.events) }
+    }
+
+    pub(crate) fn routes(&self) -> Routes {
+        let api = Routes::new().route("/v1/recommend", post(recommend)).route("/v1/events", post(events));
+        api.with_state(self.clone())
+            .merge(health(Arc::clone(&self.router)))
+            .fallback(async || Problem::not_found())
+            .method_not_allowed_fallback(async || Problem::method())
+            .layer(CatchPanicLayer::custom(|_| Problem::fault().into_response()))
+    }
+
+    /// Waits for the requests whose callers have gone.
+    pub(crate) async fn finished(&self) {
+        let all = u32::try_from(self.limits.requests).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        drop(self.requests.acquire_many(all).await);
+    }
+
+    /// The body, if it comes in time.
+    async fn read(&self, request: Request<Body>, limit: usize) -> Result<Bytes, Problem> {
+        let read = tokio::time::timeout(self.limits.body, body::read(request, limit));
+        read.await.unwrap_or_else(|_| Err(Problem::slow_body()))
+    }
 }
 
 /// The public paths of a router, to be served or tested without a socket.
 pub fn public_routes(router: Arc<Router>) -> Routes {
-    public_routes_with(router, IN_FLIGHT)
-}
-
-pub(crate) fn public_routes_with(router: Arc<Router>, in_flight: usize) -> Routes {
-    let places = Arc::new(Semaphore::new(in_flight));
-    let front = Front { router: Arc::clone(&router), places };
-    let api = Routes::new().route("/v1/recommend", post(recommend)).route("/v1/events", post(events)).with_state(front);
-    api.merge(health(router))
-        .fallback(async || Problem::not_found())
-        .method_not_allowed_fallback(async || Problem::method())
-        .layer(CatchPanicLayer::custom(|_| Problem::fault().into_response()))
+    Front::new(router, Limits::default()).routes()
 }
 
 /// The admin paths of a router, beside those of `extra`.
@@ -63,28 +102,34 @@ fn health(router: Arc<Router>) -> Routes {
     Routes::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(router)
 }
 
-async fn recommend(State(front): State<Front>, request: Request<Body>) -> Response {
-    within_time(async {
-        let body = body::read(request, REQUEST_BYTES).await?;
-        let request: RecommendRequest = body::parse(&body)?;
-        let answer = match front.places.try_acquire() {
-            Ok(_place) => front.router.recommend(request).await?,
-            Err(_) => front.router.recommend_cheaply(request)?,
-        };
-        Ok(json(StatusCode::OK, &answer))
-    })
-    .await
+async fn recommend(State(front): State<Front>, request: Request<Body>) -> Result<Response, Problem> {
+    let body = front.read(request, REQUEST_BYTES).await?;
+    let request: RecommendRequest = body::parse(&body)?;
+    let answer = match Arc::clone(&front.requests).try_acquire_owned() {
+        Ok(place) => {
+            let router = Arc::clone(&front.router);
+            let answering = tokio::spawn(async move {
+                let answer = router.recommend(request).await;
+                drop(place);
+                answer
+            });
+            answering.await.unwrap_or_else(|_| Err(Problem::fault()))?
+        }
+        Err(_) => front.router.recommend_cheaply(request)?,
+    };
+    Ok(json(StatusCode::OK, &answer))
 }
 
-async fn events(State(front): State<Front>, request: Request<Body>) -> Response {
-    within_time(async {
-        let _place = front.places.try_acquire().map_err(|_| Problem::overloaded())?;
-        let body = body::read(request, EVENTS_BYTES).await?;
-        let many = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
-        let accepted = if many { take_many(&front.router, &body) } else { take_one(&front.router, &body) };
-        Ok(json(StatusCode::ACCEPTED, &accepted?))
-    })
-    .await
+async fn events(State(front): State<Front>, request: Request<Body>) -> Result<Response, Problem> {
+    // The body first: one that comes slowly takes nobody's turn.
+    let body = front.read(request, EVENTS_BYTES).await?;
+    let turn = tokio::time::timeout(front.limits.body, front.events.acquire());
+    let Ok(Ok(_turn)) = turn.await else {
+        return Err(Problem::overloaded());
+    };
+    let many = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    let accepted = if many { take_many(&front.router, &body) } else { take_one(&front.router, &body) };
+    Ok(json(StatusCode::ACCEPTED, &accepted?))
 }
 
 fn take_many(router: &Router, body: &[u8]) -> Result<Accepted, Problem> {
@@ -110,15 +155,6 @@ async fn readyz(State(router): State<Arc<Router>>) -> Response {
 async fn metrics(State(router): State<Arc<Router>>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], router.metrics_text()).into_response()
-}
-
-async fn within_time(answer: impl Future<Output = Result<Response, Problem>>) -> Response {
-    match tokio::time::timeout(REQUEST_TIME, answer).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(problem)) => problem.into_response(),
-        // Models have a shorter limit of their own: what was slow is the body.
-        Err(_) => ([(header::CONNECTION, "close")], Problem::slow_body()).into_response(),
-    }
 }
 
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {

@@ -7,7 +7,7 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | who gets which version | `assign` |
+//! | who gets which version | `assign`, `lease` |
 //! | what happens to a request | `recommend`, `conclude` |
 //! | what happens to feedback | `feedback`, `exposures`, `peers` |
 //! | what is counted | `windows`, `metrics` |
@@ -43,6 +43,7 @@ mod inference;
 mod inference_metrics;
 mod interner;
 mod labels;
+mod lease;
 mod metrics;
 mod model_server;
 mod orders;
@@ -74,6 +75,7 @@ pub use feedback::Accepted;
 pub use foreign::Foreign;
 pub use http::{admin_routes, public_routes};
 pub use inference::{Inference, InferenceConfig, inference_routes};
+pub use lease::Watch;
 pub use model_server::{ModelFailure, ModelServer, ScoreQuery};
 pub use orders::{ConnectConfig, follow};
 pub use parquet_log::{decisions_schema, decisions_to_parquet};

@@ -47,6 +47,7 @@ pub(crate) struct Metrics {
     pub(crate) decisions_dropped: Counter,
     pub(crate) pending: Gauge,
     pub(crate) pending_dropped: Gauge<u64, AtomicU64>,
+    pub(crate) reward_users_share: Gauge<f64, AtomicU64>,
     pub(crate) windows_lost: Gauge<u64, AtomicU64>,
     pub(crate) generation: Gauge<u64, AtomicU64>,
     pub(crate) canary_weight: Gauge<f64, AtomicU64>,
@@ -69,6 +70,7 @@ impl Metrics {
             decisions_dropped: Counter::default(),
             pending: Gauge::default(),
             pending_dropped: Gauge::default(),
+            reward_users_share: Gauge::default(),
             windows_lost: Gauge::default(),
             generation: Gauge::default(),
             canary_weight: Gauge::default(),
@@ -91,6 +93,8 @@ impl Metrics {
         all.register("pending_exposures", "Exposures that wait for feedback", self.pending.clone());
         let dropped = self.pending_dropped.clone();
         all.register("pending_exposures_dropped", "Exposures dropped for want of room", dropped);
+        let share = self.reward_users_share.clone();
+        all.register("reward_users_share", "Share of users whose rewards are waited for, 0 to 1", share);
         all.register("windows_lost", "Windows dropped because nobody took them", self.windows_lost.clone());
         all.register("route_generation", "Generation of the route in force", self.generation.clone());
         let weight = self.canary_weight.clone();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use fairway_wire::{Orders, ServedAt};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::remote::Remote;
@@ -17,6 +18,8 @@ use crate::router::Router;
 const VERSIONS_MAX: usize = 32;
 /// Descriptions that are fetched at once: they may be long.
 const FETCHES: usize = 2;
+/// Pause between two times that a router looks after what it has counted.
+const TENDS_EVERY: Duration = Duration::from_secs(1);
 
 /// How a router connects to model servers.
 #[derive(Clone, Debug)]
@@ -55,9 +58,12 @@ pub async fn follow(
     let now = orders.borrow_and_update().clone();
     follower.apply(now);
     let mut open = true;
+    let mut tending = tokio::time::interval(TENDS_EVERY);
+    tending.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
+            _ = tending.tick() => tend(&follower.router).await,
             changed = orders.changed(), if open => match changed {
                 Ok(()) => {
                     let now = orders.borrow_and_update().clone();
@@ -72,6 +78,14 @@ pub async fn follow(
                 }
             }
         }
+    }
+}
+
+/// Many windows and exposures take a while, and requests are answered on these threads.
+async fn tend(router: &Arc<Router>) {
+    let router = Arc::clone(router);
+    if let Err(error) = tokio::task::spawn_blocking(move || router.tend()).await {
+        tracing::error!(%error, "what was counted could not be looked after");
     }
 }
 
@@ -92,12 +106,9 @@ impl Follower {
             tracing::warn!(named = versions.len(), most = VERSIONS_MAX, "orders name too many versions");
             versions.truncate(VERSIONS_MAX);
         }
-        // The route first: users do not wait for connections. The same again would take the lease back to what it
-        // was when the orders were written, while polls have renewed it since.
-        if let Some(route) = route
-            && self.router.route().is_none_or(|current| current.generation < route.generation)
-        {
-            self.router.set_route(route);
+        // The route first: users do not wait for connections.
+        if let Some(route) = route {
+            self.router.take_order(route);
         }
         self.forget(&versions);
         for served in versions {

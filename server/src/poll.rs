@@ -1,10 +1,12 @@
 //! What the operator and people ask of a router in another process: its windows against a lease, and to abort.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use fairway_wire::{Poll, Polled, Route, Weight};
+use fairway_wire::{Poll, Polled};
 
-use crate::router::{Plan, Router};
+use crate::router::{Plan, Router, end_trials};
+use crate::windows::Packed;
 
 /// Most windows in one answer, whatever is asked for.
 const WINDOWS: u32 = 256;
@@ -13,7 +15,7 @@ impl Router {
     /// Answers a poll: forgets the windows that it says are safe, renews the lease if it is for the generation in
     /// force, and hands out closed windows. These stay, and do not change any more, until a later poll says that they
     /// are safe; the same poll again gets the same windows. To be used instead of [`take_windows`](Self::take_windows).
-    pub fn poll(&self, poll: Poll) -> Polled {
+    pub(crate) fn poll(&self, poll: Poll) -> Polled<Packed> {
         let now_ms = self.now().as_millisecond();
         self.mature(now_ms);
         self.renew(&poll);
@@ -32,29 +34,24 @@ impl Router {
         }
     }
 
-    /// Sets the canary's weight to 0, asks it nothing unseen any more, and holds no experiment, until a route with a higher
-    /// generation comes. Needs nobody else.
+    /// Sets the canary's weight to 0, asks it nothing unseen any more, and holds no experiment: until a route of another rollout
+    /// or without a canary comes. Needs nobody else.
     pub fn abort(&self) {
         self.replan(|plan| {
             let mut route = plan.route.clone();
-            if let Some(canary) = &mut route.canary {
-                (canary.weight, canary.shadow) = (Weight::ZERO, false);
-            }
-            route.experiments.clear();
+            end_trials(&mut route);
             tracing::warn!(generation = route.generation, "the canary was aborted by a person");
             Some(Plan { aborted: true, trials: Vec::new(), ..plan.with(route) })
         });
     }
 
-    /// A lease only grows here: polls may overtake each other.
     fn renew(&self, poll: &Poll) {
-        let Some(until) = poll.lease_until else {
+        let Some(left) = poll.lease_ms.map(Duration::from_millis) else {
             return;
         };
         self.replan(|plan| {
-            let current = plan.route.lease_until;
-            let renews = plan.told && plan.route.generation == poll.generation && current < Some(until);
-            renews.then(|| plan.with(Route { lease_until: Some(until), ..plan.route.clone() }))
+            let renews = plan.told && plan.route.generation == poll.generation;
+            renews.then(|| Plan { lease: plan.lease.renewed(left), ..plan.with(plan.route.clone()) })
         });
     }
 

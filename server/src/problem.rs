@@ -63,7 +63,7 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method", "method not allowed", detail)
     }
 
-    /// 408: the body did not arrive in time.
+    /// 408: the body did not arrive in time. The connection is closed: the rest of it may come yet.
     pub fn slow_body() -> Self {
         let detail = "the whole request must arrive within 2 seconds";
         Self::new(StatusCode::REQUEST_TIMEOUT, "slow-body", "the request took too long", detail)
@@ -111,6 +111,9 @@ impl IntoResponse for Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if status == StatusCode::REQUEST_TIMEOUT {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }

@@ -35,6 +35,13 @@ impl UserKey {
         usize::from(self.0[1] & 63)
     }
 
+    /// The user's place among 2^48 by which users are sampled. Independent of the cell, of the lock, and of all groups, which are
+    /// hashes of the identifier without the key.
+    pub(crate) fn lot(&self) -> u64 {
+        let [_, _, a, b, c, d, e, f, ..] = self.0;
+        u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+    }
+
     pub(crate) fn from_hex(text: &str) -> Option<Self> {
         let mut bytes = [0; 16];
         hex::decode_to_slice(text, &mut bytes).ok()?;

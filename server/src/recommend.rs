@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use fairway_wire::{ErrorKind, Item, Reason, RecommendRequest, RecommendResponse, Rung, Track};
-use jiff::Timestamp;
 
 use crate::Problem;
-use crate::assign::{Assignment, assign, eligible, in_lease, place};
+use crate::assign::{Assignment, assign, eligible, place};
 use crate::check;
 use crate::config::{CACHE_AGE_MS, MODELS_BUDGET};
 use crate::interner::UNKNOWN;
+use crate::lease::Watch;
 use crate::model_server::{ModelFailure, ScoreQuery};
 use crate::popularity::Popular;
 use crate::pseudonym::UserKey;
@@ -27,8 +27,8 @@ use crate::windows::ArmId;
 pub(crate) struct Visit {
     pub(crate) plan: Arc<Plan>,
     pub(crate) started: Instant,
-    pub(crate) now: Timestamp,
     pub(crate) now_ms: i64,
+    watch: Watch,
     pub(crate) user: UserKey,
     pub(crate) assignment: Assignment,
     /// The user's place in their experiment, if they are new to it.
@@ -93,10 +93,11 @@ impl Router {
     fn visit(&self, request: RecommendRequest) -> Visit {
         let (started, now) = (Instant::now(), self.now());
         let plan = self.plan.load_full();
+        let watch = plan.watch(now);
         let user = self.pseudonyms.key(&request.user);
         let segment_name = request.context.segment.as_deref().filter(|name| !name.is_empty());
         let personalize = request.context.personalize;
-        let assignment = assign(&plan.route, &request.user, segment_name, personalize, now);
+        let assignment = assign(&plan.route, &request.user, segment_name, personalize, watch);
         let trial = assignment.arm.and_then(|(index, _)| plan.trials.get(index));
         let new_user = trial.and_then(|trial| {
             let place = place(&trial.salt, &request.user);
@@ -112,8 +113,8 @@ impl Router {
             eligible: eligible(&plan.route, segment_name, personalize),
             plan,
             started,
-            now,
             now_ms: now.as_millisecond(),
+            watch,
             user,
             assignment,
             new_user,
@@ -137,10 +138,7 @@ impl Router {
                 Some(arm) if arm.version != UNKNOWN => (&arm.served, true),
                 _ => return self.baseline(visit, Reason::Holdback),
             },
-            Track::Stable if plan.route.serve_baseline => {
-                let compared = self.unshown(visit).await;
-                return Answer { compared, ..self.baseline(visit, Reason::ServingBaseline) };
-            }
+            Track::Stable if plan.route.serve_baseline => return self.baseline(visit, Reason::ServingBaseline),
             Track::Stable => (&plan.stable, plan.route.stable.is_some()),
         };
         let Some(served) = served else {
@@ -173,16 +171,6 @@ impl Router {
         let is_stable = visit.assignment.track == Track::Stable;
         let compared = is_stable.then(|| (served.version, self.popular_items(visit)));
         Answer { asked: Some(asked), compared, ..self.baseline(visit, Reason::ColdStart) }
-    }
-
-    /// Stable's list while the baseline is shown in its place: without it, nobody would see stable recover.
-    async fn unshown(&self, visit: &Visit) -> Option<(u32, Vec<u32>)> {
-        let stable = visit.plan.stable.as_ref()?;
-        match self.ask(visit, stable).await.0 {
-            Ok(items) => Some((stable.version, self.comparable(&items))),
-            Err(ModelFailure::ColdStart) => Some((stable.version, self.popular_items(visit))),
-            Err(_) => None,
-        }
     }
 
     fn comparable(&self, items: &[Ranked]) -> Vec<u32> {
@@ -290,8 +278,12 @@ impl Router {
         let (popular, local) = self.popular(visit, segment, visit.k);
         let ranked =
             popular.into_iter().map(|one| Ranked { item: one.item, name: one.name.to_string(), score: one.share });
+        let mut items: Vec<Ranked> = ranked.collect();
+        if items.len() < visit.k {
+            self.fill_up(visit, &mut items);
+        }
         Answer {
-            items: ranked.collect(),
+            items,
             served_by: if local > 0 { Rung::SegmentPopularity } else { Rung::Popularity },
             reason,
             version: 0,
@@ -299,6 +291,23 @@ impl Router {
             asked: None,
             compared: None,
         }
+    }
+
+    /// Adds what was popular when a version was trained, where too little was consumed since: a router that was just started shows
+    /// something, too.
+    fn fill_up(&self, visit: &Visit, items: &mut Vec<Ranked>) {
+        let plan = &visit.plan;
+        let any = || self.models().values().max_by_key(|served| served.target.version).cloned();
+        let Some(served) = plan.stable.clone().or_else(|| plan.canary.clone()).or_else(any) else {
+            return;
+        };
+        let had: Vec<u32> = items.iter().map(|one| one.item).collect();
+        let more = served.by_popularity().filter(|item| visit.may_hold(*item) && !had.contains(item));
+        let more: Vec<u32> = more.take(visit.k - items.len()).collect();
+        self.items.with_names(|names| {
+            let name = |item: u32| names.get(item as usize).map_or("", |name| name).to_owned();
+            items.extend(more.into_iter().map(|item| Ranked { item, name: name(item), score: 0.0 }));
+        });
     }
 
     /// What is popular, in a list to compare with.
@@ -367,7 +376,7 @@ impl Visit {
     pub(crate) fn shadow(&self) -> Option<&Arc<Served>> {
         let wanted = self.plan.route.canary.as_ref().is_some_and(|canary| canary.shadow);
         // An expired lease ends the trial, unseen answers too; a weight of 0 does not.
-        self.plan.canary.as_ref().filter(|_| wanted && self.eligible && in_lease(&self.plan.route, self.now))
+        self.plan.canary.as_ref().filter(|_| wanted && self.eligible && self.watch == Watch::Held)
     }
 
     pub(crate) fn response(&self, decision: String, arm: String, answer: Answer) -> RecommendResponse {

@@ -18,6 +18,7 @@ use crate::decisions::{DecisionNames, Decisions};
 use crate::event_ids::EventIds;
 use crate::exposures::Exposures;
 use crate::interner::{Interner, UNKNOWN};
+use crate::lease::{Lease, Watch};
 use crate::metrics::Metrics;
 use crate::model_server::ModelServer;
 use crate::peers::Peers;
@@ -40,8 +41,10 @@ pub(crate) struct Plan {
     pub(crate) trials: Vec<Trial>,
     /// False until the first route came.
     pub(crate) told: bool,
-    /// A person has set the canary to 0 under this route.
+    /// A person has set the canary to 0 under this route, or under an earlier one of the same rollout.
     pub(crate) aborted: bool,
+    /// What its lease is measured by.
+    pub(crate) lease: Lease,
 }
 
 /// The data plane of one endpoint: assigns users, asks versions, falls back, takes feedback, counts.
@@ -58,7 +61,7 @@ pub struct Router {
     pub(crate) users: Users,
     pub(crate) popularity: Popularity,
     pub(crate) exposures: Arc<Exposures>,
-    pub(crate) windows: Windows,
+    pub(crate) windows: Arc<Windows>,
     pub(crate) decisions: Decisions,
     pub(crate) event_ids: EventIds,
     pub(crate) peers: Peers,
@@ -99,7 +102,7 @@ impl Router {
             users: Users::new(config.users_max, config.history_max),
             popularity: Popularity::new(config.popularity_window),
             exposures: Arc::new(Exposures::new(within, config.reward_cap, config.pending_max)),
-            windows: Windows::new(&config, now_ms),
+            windows: Arc::new(Windows::new(&config, now_ms)),
             decisions: Decisions::new(config::DECISIONS_MAX, config.decision_sample),
             event_ids: EventIds::new(config::EVENT_IDS_MAX),
             peers: Peers::default(),
@@ -115,9 +118,19 @@ impl Router {
         })
     }
 
-    /// Puts a route in force. The open window is closed first, so that a window has one generation. An older route is
-    /// ignored; the same generation again only extends the lease.
+    /// Puts a route in force; its lease is by this router's own clock. The open window is closed first, so that a window has one
+    /// generation. An older route is ignored; the same generation again only extends the lease. A canary that a person has
+    /// aborted stays away as long as its rollout goes on.
     pub fn set_route(&self, route: Route) {
+        self.put_in_force(route, |_| Lease::OfRoute);
+    }
+
+    /// Puts a route in force that comes from another process: how long its lease holds is what [`poll`](Self::poll) is told.
+    pub(crate) fn take_order(&self, route: Route) {
+        self.put_in_force(route, Lease::handed_on);
+    }
+
+    fn put_in_force(&self, mut route: Route, lease: impl FnOnce(Lease) -> Lease) {
         let models = self.models();
         let current = self.plan.load_full();
         if current.told && route.generation <= current.route.generation {
@@ -130,11 +143,16 @@ impl Router {
         for segment in route.canary.iter().flat_map(|canary| &canary.segments) {
             self.segments.add_trusted(segment);
         }
+        // Whoever sets the route may not have heard of it yet.
+        let aborted = current.aborted && is_same_trial(&current.route, &route);
+        if aborted {
+            end_trials(&mut route);
+        }
         let now_ms = self.now().as_millisecond();
         self.mature(now_ms);
         self.windows.begin(now_ms, route.generation, route.canary.is_some());
         tracing::info!(generation = route.generation, "route in force");
-        self.plan.store(Arc::new(self.plan_of(route, &models)));
+        self.plan.store(Arc::new(Plan { aborted, lease: lease(current.lease), ..self.plan_of(route, &models) }));
     }
 
     /// Makes a version available under its digest; it serves as soon as a route names it. Its items become known.
@@ -209,24 +227,16 @@ impl Router {
         self.popularity.renew(now_ms, &self.items);
     }
 
-    /// Forgets a user: history, last answer, waiting exposures and decisions. What is in the bucket is the registry's
-    /// to erase.
-    pub fn forget(&self, user: &str) {
-        let key = self.pseudonyms.key(user);
-        self.users.forget(&key);
-        self.exposures.forget(&key);
-        self.decisions.forget(&key);
-    }
-
     /// Metrics in the OpenMetrics text format.
     pub fn metrics_text(&self) -> String {
-        let (waiting, dropped) = self.exposures.counts();
+        let (waiting, given_up) = self.exposures.counts();
         self.metrics.pending.set(i64::try_from(waiting).unwrap_or(i64::MAX));
-        self.metrics.pending_dropped.set(dropped);
+        self.metrics.pending_dropped.set(given_up);
+        self.metrics.reward_users_share.set(self.exposures.share());
         self.metrics.windows_lost.set(self.windows.lost());
         let plan = self.plan.load();
         self.metrics.generation.set(plan.route.generation);
-        self.metrics.canary_weight.set(canary_weight(&plan.route, self.now()).percent() / 100.0);
+        self.metrics.canary_weight.set(canary_weight(&plan.route, plan.watch(self.now())).percent() / 100.0);
         // Writing to a string does not fail.
         self.metrics.text().unwrap_or_default()
     }
@@ -260,6 +270,14 @@ impl Router {
         }
     }
 
+    /// What is to be done every second or so where windows are polled, whether anybody polls or not: exposures mature, and windows
+    /// that are complete are written down.
+    pub(crate) fn tend(&self) {
+        let now_ms = self.now().as_millisecond();
+        self.mature(now_ms);
+        self.windows.pack(now_ms, &self.window_names());
+    }
+
     pub(crate) fn models(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Served>>> {
         self.models.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -269,9 +287,9 @@ impl Router {
         let mut models = self.models();
         change(&mut models);
         let current = self.plan.load_full();
-        let mut plan = self.plan_of(current.route.clone(), &models);
-        (plan.told, plan.aborted) = (current.told, current.aborted);
-        self.plan.store(Arc::new(plan));
+        let plan = self.plan_of(current.route.clone(), &models);
+        let (told, aborted, lease) = (current.told, current.aborted, current.lease);
+        self.plan.store(Arc::new(Plan { told, aborted, lease, ..plan }));
     }
 
     fn plan_of(&self, route: Route, models: &BTreeMap<String, Arc<Served>>) -> Plan {
@@ -287,7 +305,8 @@ impl Router {
         let before = self.plan.load();
         let trials =
             route.experiments.iter().map(|slice| Trial::new(slice, &before.trials, &self.arms, find)).collect();
-        Plan { route, stable, canary, stable_version, canary_version, trials, told: true, aborted: false }
+        let (told, aborted, lease) = (true, false, Lease::OfRoute);
+        Plan { route, stable, canary, stable_version, canary_version, trials, told, aborted, lease }
     }
 
     pub(crate) fn window_names(&self) -> WindowNames<'_> {
@@ -323,7 +342,13 @@ impl Plan {
             trials: Vec::new(),
             told: false,
             aborted: false,
+            lease: Lease::OfRoute,
         }
+    }
+
+    /// Whether somebody watches over what is on trial.
+    pub(crate) fn watch(&self, now: Timestamp) -> Watch {
+        self.lease.watch(&self.route, now)
     }
 
     /// The same versions under a changed route.
@@ -331,4 +356,18 @@ impl Plan {
         let (stable, canary, trials) = (self.stable.clone(), self.canary.clone(), self.trials.clone());
         Self { route, stable, canary, trials, ..*self }
     }
+}
+
+/// Nobody gets the canary or an experiment under the route, and the canary is asked nothing unseen.
+pub(crate) fn end_trials(route: &mut Route) {
+    if let Some(canary) = &mut route.canary {
+        (canary.weight, canary.shadow) = (Weight::ZERO, false);
+    }
+    route.experiments.clear();
+}
+
+/// Whether the same rollout tries the same version under both.
+fn is_same_trial(before: &Route, after: &Route) -> bool {
+    let of = |route: &Route| route.canary.as_ref().map(|canary| canary.target.digest.clone());
+    before.salt == after.salt && of(before).is_some() && of(before) == of(after)
 }

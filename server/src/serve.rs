@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::http;
+use crate::http::{self, Front, Limits};
 use crate::inference::{Inference, inference_routes};
 use crate::router::Router;
 
@@ -28,15 +28,15 @@ struct Lives {
     /// The head of a request must arrive within this, also the first one, also on an idle connection.
     head: Duration,
     /// A connection that is older is closed after its next answer.
-    age: Option<Duration>,
+    age: Duration,
+    /// Connections at once; further ones wait to be accepted.
+    at_once: usize,
 }
 
-/// Those of the router's ports: strangers come there.
-const ROUTER: Lives = Lives { head: Duration::from_secs(5), age: None };
+/// Those of the router's ports: strangers come there, and whoever waits is to have a turn although others always have a request.
+const ROUTER: Lives = Lives { head: Duration::from_secs(5), age: Duration::from_secs(120), at_once: 1_024 };
 /// Those of a model server: routers keep connections, and must find new replicas behind the same name in time.
-const MODEL: Lives = Lives { head: Duration::from_secs(60), age: Some(Duration::from_secs(30)) };
-/// Connections at once; further ones wait to be accepted.
-const CONNECTIONS: usize = 1_024;
+const MODEL: Lives = Lives { head: Duration::from_secs(60), age: Duration::from_secs(30), at_once: 1_024 };
 /// Most headers of a request; more are answered with 431.
 const HEADERS: usize = 64;
 /// Buffer of a connection, and so the longest head, in bytes.
@@ -47,25 +47,29 @@ const DRAIN: Duration = Duration::from_secs(10);
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
 /// Serves the public port until `shutdown`: then `/readyz` says no, nothing more is accepted, and requests in flight
-/// get up to 10 seconds.
+/// get up to 10 seconds. When it ends all of them were counted.
 ///
 /// # Errors
 /// If the listener's address cannot be read, which means that it is not a socket any more.
 pub async fn serve_public(listener: TcpListener, router: Arc<Router>, shutdown: CancellationToken) -> io::Result<()> {
-    let routes = http::public_routes(Arc::clone(&router));
-    let served = serve(listener, routes, ROUTER, shutdown.clone());
+    let front = Front::new(Arc::clone(&router), Limits::default());
+    let served = serve(listener, front.routes(), ROUTER, shutdown.clone());
     tokio::pin!(served);
-    tokio::select! {
+    let done = tokio::select! {
         done = &mut served => done,
         () = shutdown.cancelled() => {
             router.drain();
             served.await
         }
+    };
+    if tokio::time::timeout(DRAIN, front.finished()).await.is_err() {
+        tracing::warn!("requests were not counted");
     }
+    done
 }
 
 /// Serves the admin port, `extra` beside the router's own paths, until `shutdown`. `extra` may bring a fallback but none
-/// of `/metrics`, `/healthz` and `/readyz`.
+/// of `/metrics`, `/healthz` and `/readyz`. However many users come, and whatever they send, this port has places of its own.
 ///
 /// # Errors
 /// As [`serve_public`].
@@ -108,7 +112,7 @@ pub async fn serve_model(
 async fn serve(listener: TcpListener, routes: Routes, lives: Lives, shutdown: CancellationToken) -> io::Result<()> {
     let address = listener.local_addr()?;
     tracing::info!(%address, "serving");
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(lives.at_once));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
@@ -161,12 +165,12 @@ fn connection(
     drop(stream.set_nodelay(true));
     let accepted = Instant::now();
     // Connections that came together must not go together.
-    let age = lives.age.map(|age| age.mul_f64(rand::random_range(0.5..1.0)));
+    let age = lives.age.mul_f64(rand::random_range(0.5..1.0));
     let service = service_fn(move |request| {
         let answer = routes.clone().oneshot(request);
         async move {
             let mut answer = answer.await?;
-            if age.is_some_and(|age| accepted.elapsed() > age) {
+            if accepted.elapsed() > age {
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(answer)
@@ -178,4 +182,38 @@ fn connection(
         .max_headers(HEADERS)
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), service)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// Asks once, and says whether the connection is to be closed.
+    async fn ask(stream: &mut TcpStream) -> bool {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = vec![0; 4_096];
+        let n = stream.read(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer[..n]).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        answer.contains("connection: close")
+    }
+
+    #[tokio::test]
+    async fn whoever_always_has_a_request_makes_way_for_others_in_the_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let lives = Lives { age: Duration::from_millis(50), at_once: 1, ..ROUTER };
+        let routes = Routes::new().route("/", get(async || "here"));
+        let served = tokio::spawn(serve(listener, routes, lives, shutdown.clone()));
+        let mut busy = TcpStream::connect(address).await.unwrap();
+        let busy = async { while !ask(&mut busy).await {} };
+        let mut waiting = TcpStream::connect(address).await.unwrap();
+        // The one who waits gets an answer because the other one does not stay.
+        tokio::join!(busy, ask(&mut waiting));
+        shutdown.cancel();
+        served.await.unwrap().unwrap();
+    }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Served {
     ours: Vec<u32>,
     /// The version's index of each of the router's items; items that came later are unknown to it by construction.
     theirs: Vec<u32>,
+    /// Its items by the router's numbers, the most consumed first when it was trained, as far as its profile tells them apart.
+    by_popularity: Vec<u32>,
 }
 
 impl Served {
@@ -48,7 +50,16 @@ impl Served {
                 *slot = index as u32;
             }
         }
-        Self { target: target.clone(), version, profile, server, ours, theirs }
+        let bin = |index: usize| profile.consumed_bin.get(index).copied().unwrap_or(u8::MAX);
+        let mut order: Vec<usize> = (0..ours.len()).collect();
+        order.sort_by_key(|&index| bin(index));
+        let by_popularity = order.into_iter().map(|index| ours[index]).collect();
+        Self { target: target.clone(), version, profile, server, ours, theirs, by_popularity }
+    }
+
+    /// The router's numbers of its items, the most consumed first when it was trained.
+    pub(crate) fn by_popularity(&self) -> impl Iterator<Item = u32> + '_ {
+        self.by_popularity.iter().copied()
     }
 
     /// The version's index of the router's item.

@@ -74,12 +74,13 @@ impl Router {
         serde_json::to_vec(&snapshot).unwrap_or_default()
     }
 
-    /// Takes up a memory, beside what is known already. Nothing is taken up from one that is damaged. Exposures that wait are taken
-    /// up where this router has no peers ([`meet`](Self::meet)): one of those may have left them, and counts them itself.
+    /// Takes up a memory, beside what is known already, and gives how many users it knows. Nothing is taken up from one that is
+    /// damaged. Exposures that wait are taken up where this router has no peers ([`meet`](Self::meet)): one of those may have left
+    /// them, and counts them itself.
     ///
     /// # Errors
     /// [`Error::Snapshot`] if it is not whole, [`Error::SnapshotFormat`] if it is of another format.
-    pub fn restore(&self, snapshot: &[u8]) -> Result<(), Error> {
+    pub fn restore(&self, snapshot: &[u8]) -> Result<usize, Error> {
         let head: Head = serde_json::from_slice(snapshot)?;
         if head.format != FORMAT {
             return Err(Error::SnapshotFormat(head.format));
@@ -90,6 +91,7 @@ impl Router {
         let segments = Numbers::of(&snapshot.segments, &self.segments);
         let versions = Numbers::of(&snapshot.versions, &self.versions);
         let arms = Numbers::of(&snapshot.arms, &self.arms);
+        let known = snapshot.users.len();
         for (user, segment, history) in snapshot.users {
             let Some(key) = UserKey::from_hex(&user) else {
                 continue;
@@ -119,7 +121,7 @@ impl Router {
                 self.exposures.add(&key, waiting.renumber(&items, &segments, &versions, &arms));
             }
         }
-        Ok(())
+        Ok(known)
     }
 }
 
@@ -172,9 +174,9 @@ impl Waiting {
         let lists = self.lists.map(|lists| {
             let of = |(version, list): (u32, Vec<u32>)| (versions.or_unknown(version), items.list(&list));
             Box::new(Lists {
-                stable: of(lists.stable),
+                stable: lists.stable.map(of),
                 popularity: items.list(&lists.popularity),
-                shadow: lists.shadow.map(of),
+                candidate: lists.candidate.map(of),
             })
         });
         Exposure {

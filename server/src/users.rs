@@ -113,14 +113,6 @@ impl Users {
         shard.users.get(key)?.last.clone().filter(|last| last.time_ms >= since_ms)
     }
 
-    /// Forgets the user.
-    pub(crate) fn forget(&self, key: &UserKey) {
-        let mut shard = self.shard(key);
-        if shard.users.remove(key).is_some() {
-            shard.ring.retain(|one| one != key);
-        }
-    }
-
     /// Users whose history is known.
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).users.len()).sum()
@@ -224,8 +216,6 @@ mod tests {
         }
         assert_eq!(users.all().len(), 10);
         assert_eq!(items(&users, 3), [1]);
-        users.forget(&key(3));
-        assert_eq!(users.all().len(), 9);
     }
 
     #[test]

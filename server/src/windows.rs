@@ -3,15 +3,18 @@
 //! absence can be told apart.
 //!
 //! One lock with short sections: a request adds a few counters. Whoever counts late, for a generation that is past,
-//! reaches the closed window until it has been taken.
+//! reaches the closed window until it is complete. Complete windows are written down, not under that lock, because many may have to
+//! wait, and as text they are a tenth as long.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fairway_stats::Histogram;
 use fairway_wire::{Arm, ArmKey, ErrorKind, Pair, PairKey, Reason, Rival, Track, Window};
+use serde::{Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 
-use crate::config::{RouterConfig, TRIAL_WINDOWS_MAX, WINDOWS_MAX, millis, timestamp};
+use crate::config::{ANSWER_BYTES, RouterConfig, TRIAL_WINDOWS_MAX, WINDOWS_BYTES, WINDOWS_MAX, millis, timestamp};
 use crate::interner::{Interner, UNKNOWN};
 
 /// An arm in numbers: version ([`UNKNOWN`] for the baseline), group, segment ([`UNKNOWN`] for none), arm of an experiment
@@ -63,7 +66,35 @@ pub(crate) struct Matured {
     pub(crate) pairs: Vec<(PairId, f64, f64)>,
 }
 
-#[derive(Clone, Default)]
+/// A window that is complete, written as it is sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Packed {
+    seq: u64,
+    json: Arc<RawValue>,
+}
+
+impl Packed {
+    fn new(window: &Window) -> Self {
+        let json = to_raw_value(window).expect("a window is lists of numbers and strings");
+        Self { seq: window.seq, json: json.into() }
+    }
+
+    fn unpacked(&self) -> Window {
+        serde_json::from_str(self.json.get()).expect("it was written here")
+    }
+
+    fn len(&self) -> usize {
+        self.json.get().len()
+    }
+}
+
+impl Serialize for Packed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.json.serialize(serializer)
+    }
+}
+
+#[derive(Default)]
 struct Counts {
     seq: u64,
     start_ms: i64,
@@ -79,8 +110,12 @@ struct Counts {
 struct Inner {
     open: Counts,
     closed: VecDeque<Counts>,
-    /// Closed windows that were in an answer to a poll and wait to be called safe. Nothing is counted in them any more.
-    handed: VecDeque<Counts>,
+    /// Those that are older and complete.
+    packed: VecDeque<Packed>,
+    packed_bytes: usize,
+    bytes_max: usize,
+    /// Number of the newest one that was in an answer to a poll.
+    shown: Option<u64>,
     lost: u64,
     /// Length of a window, and of one while a canary has users.
     period_ms: i64,
@@ -91,6 +126,8 @@ struct Inner {
 /// The open window and the closed ones that nobody took yet.
 pub(crate) struct Windows {
     inner: Mutex<Inner>,
+    /// Held by whoever takes closed windows, who must come one after another; it is taken before the other one.
+    turn: Mutex<()>,
     lateness_ms: i64,
 }
 
@@ -102,12 +139,16 @@ impl Windows {
             inner: Mutex::new(Inner {
                 open,
                 closed: VecDeque::new(),
-                handed: VecDeque::new(),
+                packed: VecDeque::new(),
+                packed_bytes: 0,
+                bytes_max: WINDOWS_BYTES,
+                shown: None,
                 lost: 0,
                 period_ms,
                 trial_ms: millis(config.trial_window).clamp(1, period_ms),
                 on_trial: false,
             }),
+            turn: Mutex::default(),
             lateness_ms: millis(config.lateness),
         }
     }
@@ -143,6 +184,15 @@ impl Windows {
                     arm.features.insert(hit.name.to_owned(), histogram);
                 }
             }
+        }
+    }
+
+    /// Counts an answer that nobody saw, to a request of others.
+    pub(crate) fn unseen(&self, now_ms: i64, generation: u64, arm: ArmId, cell: u8, error: bool) {
+        let mut inner = self.lock();
+        inner.roll(now_ms);
+        if let Some(window) = inner.of_generation(generation) {
+            window.arms.entry(arm).or_default().unseen.record(cell, error);
         }
     }
 
@@ -185,7 +235,7 @@ impl Windows {
     /// Closes the open window, if anything is in it, and goes on under `generation`, which has a canary or not.
     pub(crate) fn begin(&self, now_ms: i64, generation: u64, on_trial: bool) {
         let mut inner = self.lock();
-        inner.roll(now_ms);
+        inner.tick(now_ms);
         if inner.open.generation != generation {
             inner.on_trial = on_trial;
             // Also when nothing was counted yet: somebody may still be at it.
@@ -201,57 +251,73 @@ impl Windows {
 
     /// Hands out the windows that are complete, oldest first.
     pub(crate) fn take(&self, now_ms: i64, names: &WindowNames<'_>) -> Vec<Window> {
+        let _turn = self.turn();
         let mut inner = self.lock();
-        inner.roll(now_ms);
+        inner.tick(now_ms);
         let n = self.due(&inner, now_ms);
-        let taken: Vec<Counts> = inner.closed.drain(..n).collect();
+        let (packed, taken) = (inner.unpack(), inner.closed.drain(..n).collect::<Vec<_>>());
         drop(inner);
-        taken.into_iter().map(|window| window.named(names)).collect()
+        packed.iter().map(Packed::unpacked).chain(taken.into_iter().map(|window| window.named(names))).collect()
     }
 
-    /// Forgets the windows up to number `safe` and shows up to `limit` of those after it, oldest first, which stay.
+    /// Writes down the windows that are complete.
+    pub(crate) fn pack(&self, now_ms: i64, names: &WindowNames<'_>) {
+        let _turn = self.turn();
+        let mut inner = self.lock();
+        inner.tick(now_ms);
+        let n = self.due(&inner, now_ms);
+        let complete: Vec<Counts> = inner.closed.drain(..n).collect();
+        drop(inner);
+        let packed: Vec<Packed> = complete.into_iter().map(|window| Packed::new(&window.named(names))).collect();
+        self.lock().keep(packed);
+    }
+
+    /// Forgets the windows up to number `safe` and shows up to `limit` of those after it, oldest first, which stay: as many as fit
+    /// into an answer, and one at least.
     pub(crate) fn hand_out(
         &self,
         now_ms: i64,
         safe: Option<u64>,
         limit: usize,
         names: &WindowNames<'_>,
-    ) -> Vec<Window> {
-        let mut guard = self.lock();
-        let inner = &mut *guard;
-        inner.roll(now_ms);
+    ) -> Vec<Packed> {
+        self.pack(now_ms, names);
+        let mut inner = self.lock();
         // A number that was never shown is another incarnation's, and says nothing of these.
-        let shown = inner.handed.back().map(|window| window.seq);
-        if let Some(safe) = safe.filter(|&safe| shown.is_some_and(|shown| safe <= shown)) {
-            let n = inner.handed.iter().take_while(|window| window.seq <= safe).count();
-            drop(inner.handed.drain(..n));
+        if let Some(safe) = safe.filter(|&safe| inner.shown.is_some_and(|shown| safe <= shown)) {
+            inner.forget(safe);
         }
-        let wanted = limit.saturating_sub(inner.handed.len());
-        let n = self.due(inner, now_ms).min(wanted);
-        inner.handed.extend(inner.closed.drain(..n));
-        let shown: Vec<Counts> = inner.handed.iter().take(limit).cloned().collect();
-        drop(guard);
-        shown.into_iter().map(|window| window.named(names)).collect()
+        let mut bytes = 0;
+        let fits = |window: &&Packed| {
+            let is_first = bytes == 0;
+            bytes += window.len();
+            is_first || bytes <= ANSWER_BYTES
+        };
+        let shown: Vec<Packed> = inner.packed.iter().take(limit).take_while(fits).cloned().collect();
+        inner.shown = shown.last().map(|window| window.seq).max(inner.shown);
+        shown
     }
 
     /// How many of the closed windows are complete: whoever is still being answered counts under the route that answers, so that
-    /// only the windows of a route that is past must wait.
+    /// only the windows of a route that is past must wait. One that ends far ahead was closed before the clock was put back.
     fn due(&self, inner: &Inner, now_ms: i64) -> usize {
         let due = |window: &&Counts| {
-            window.generation == inner.open.generation || window.end_ms.saturating_add(self.lateness_ms) <= now_ms
+            window.generation == inner.open.generation
+                || window.end_ms.saturating_add(self.lateness_ms) <= now_ms
+                || window.end_ms.saturating_sub(now_ms) > inner.period_ms
         };
         inner.closed.iter().take_while(due).count()
     }
 
     /// Closes the open window and hands out everything.
     pub(crate) fn flush(&self, now_ms: i64, names: &WindowNames<'_>) -> Vec<Window> {
+        let _turn = self.turn();
         let mut inner = self.lock();
-        inner.roll(now_ms);
+        inner.tick(now_ms);
         inner.close_now(now_ms);
-        let mut taken = std::mem::take(&mut inner.handed);
-        taken.append(&mut inner.closed);
+        let (packed, closed) = (inner.unpack(), std::mem::take(&mut inner.closed));
         drop(inner);
-        taken.into_iter().map(|window| window.named(names)).collect()
+        packed.iter().map(Packed::unpacked).chain(closed.into_iter().map(|window| window.named(names))).collect()
     }
 
     /// Windows that were dropped because nobody took them.
@@ -262,6 +328,10 @@ impl Windows {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The next multiple of the period after `now_ms`.
@@ -270,6 +340,16 @@ fn after(now_ms: i64, period_ms: i64) -> i64 {
 }
 
 impl Inner {
+    /// As [`roll`](Self::roll), for a moment that was read just now. If it lies before the open window the clock was put back, and
+    /// another window is begun: this one would stay open until that time comes again. Requests do not ask, because they count
+    /// under the time at which they came, which may be before a window that was opened meanwhile.
+    fn tick(&mut self, now_ms: i64) {
+        if self.open.start_ms.saturating_sub(now_ms) > self.period_ms {
+            self.replace(now_ms, after(now_ms, self.length()));
+        }
+        self.roll(now_ms);
+    }
+
     /// Closes the open window if its end has passed; an idle stretch up to now becomes one empty window.
     fn roll(&mut self, now_ms: i64) {
         if now_ms < self.open.end_ms {
@@ -299,7 +379,7 @@ impl Inner {
 
     /// How long the next window is.
     fn length(&self) -> i64 {
-        let is_short = self.on_trial && self.handed.len() + self.closed.len() < TRIAL_WINDOWS_MAX;
+        let is_short = self.on_trial && self.packed.len() + self.closed.len() < TRIAL_WINDOWS_MAX;
         if is_short { self.trial_ms } else { self.period_ms }
     }
 
@@ -307,11 +387,38 @@ impl Inner {
         let (seq, generation) = (self.open.seq + 1, self.open.generation);
         let next = Counts { seq, start_ms, end_ms, generation, ..Counts::default() };
         self.closed.push_back(std::mem::replace(&mut self.open, next));
-        if self.handed.len() + self.closed.len() > WINDOWS_MAX {
-            let oldest = if self.handed.is_empty() { &mut self.closed } else { &mut self.handed };
-            oldest.pop_front();
-            self.lost += 1;
+        if self.packed.len() + self.closed.len() > WINDOWS_MAX {
+            self.lose_oldest();
         }
+    }
+
+    /// Keeps windows that were written down, as far as there is room.
+    fn keep(&mut self, packed: Vec<Packed>) {
+        self.packed_bytes += packed.iter().map(Packed::len).sum::<usize>();
+        self.packed.extend(packed);
+        while self.packed_bytes > self.bytes_max || self.packed.len() > WINDOWS_MAX {
+            self.lose_oldest();
+        }
+    }
+
+    /// Forgets the windows up to this number.
+    fn forget(&mut self, safe: u64) {
+        while let Some(window) = self.packed.pop_front_if(|window| window.seq <= safe) {
+            self.packed_bytes -= window.len();
+        }
+    }
+
+    fn lose_oldest(&mut self) {
+        match self.packed.pop_front() {
+            Some(window) => self.packed_bytes -= window.len(),
+            None => drop(self.closed.pop_front()),
+        }
+        self.lost += 1;
+    }
+
+    fn unpack(&mut self) -> VecDeque<Packed> {
+        self.packed_bytes = 0;
+        std::mem::take(&mut self.packed)
     }
 
     fn of_generation(&mut self, generation: u64) -> Option<&mut Counts> {

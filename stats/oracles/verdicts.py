@@ -65,7 +65,9 @@ for margin in (0.0, 0.1, 0.5):
     for sign in (1, -1):
         grid = (1 + margin) * np.exp(sign * np.linspace(math.log(1.05), math.log(20), 24))
         looks = [(float(rng.uniform(0.01, 0.6)), int(rng.poisson(20)), int(rng.poisson(60))) for _ in range(8)]
-        sums = np.full(24, -math.log(24))
+        apart = np.exp(np.linspace(math.log(1.05), math.log(20), 24))
+        weights = np.where((apart >= 1.6) & (apart <= 9) & (sign > 0), 4.0, 1.0)
+        sums = np.log(weights / weights.sum())
         for rho, s, f in looks:
             t0 = (1 + margin) * rho / ((1 + margin) * rho + 1 - rho)
             theta = grid * rho / (grid * rho + 1 - rho)

@@ -143,6 +143,16 @@ impl Cells {
         });
         Some(Mean { n, occupied, value, error })
     }
+
+    /// How far each cell pulls the mean away: `(s − R n) / N`, with R and N of [`Self::measure`]. Pulls of values over the same
+    /// users add up cell by cell, and `C/(C−1) Σ pull²` over C occupied cells is a squared standard error.
+    pub fn pulls(&self, of: &Mean) -> [f64; CELLS] {
+        let (mut pulls, sums) = (self.n.read::<f64>(), self.sum.read::<f64>());
+        let each = (of.n.max(1) as f64).recip();
+        let (unit, value) = (self.unit() as f64 / WHOLE as f64 * each, of.value * each);
+        pulls.iter_mut().zip(&sums).for_each(|(count, sum)| *count = sum * unit - value * *count);
+        pulls
+    }
 }
 
 /// By what was recorded, however it is kept.
@@ -293,6 +303,12 @@ mod tests {
             prop_assert!(merged.parts().eq(expected.iter().copied()));
             prop_assert_eq!(merged.measure(), wide(&expected));
             prop_assert_eq!(merged.mean(), wide(&expected).map(|mean| mean.value));
+            let pulls = merged.measure().map_or([0.0; CELLS], |mean| merged.pulls(&mean));
+            let groups = merged.occupied() as f64;
+            let squared = groups / (groups - 1.0) * pulls.iter().map(|pull| pull * pull).sum::<f64>();
+            let error = merged.standard_error().unwrap_or_default();
+            let close = 1e-9 * (error + merged.mean().unwrap_or_default().abs());
+            prop_assert!(groups < 2.0 || (squared.sqrt() - error).abs() <= close, "{} {}", squared.sqrt(), error);
             let read: Cells = serde_json::from_str(&serde_json::to_string(&merged).unwrap()).unwrap();
             prop_assert_eq!(read, merged);
         }

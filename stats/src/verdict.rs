@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::confidence::{Interval, Running, ln_e_above, one_sided, p_value, rho2_one_sided};
 use crate::effect::Effect;
-use crate::odds::OddsGrid;
+use crate::odds::{DesignEffects, OddsGrid};
 
 /// What is proved about the canary.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,18 +82,33 @@ pub struct Verdict {
 
 /// A gate on something rare that should not happen: an error, a timeout, an answer over the latency limit. Immune to ramps
 /// and to base rates that move ([`crate::odds`]).
+///
+/// Evidence of harm counts up to 1/α and no further, and is boosted for that at looks that may carry it beyond (Fischer &
+/// Ramdas, "Improving the (approximate) sequential probability ratio test by avoiding overshoot", arXiv 2410.16076): proof
+/// of a gate's own claim, in [`Self::most`]. What is added up with other gates, [`Self::now`], is without it.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct RateGate {
     alpha: f64,
     harm: OddsGrid,
     non_inferior: OddsGrid,
     better: OddsGrid,
+    /// Of the claim of harm, and of the others.
     design_effect: f64,
+    #[serde(default = "none")]
+    health_effect: f64,
+    /// By what harm's evidence is multiplied, as a natural logarithm at a design effect of 1.
+    #[serde(default)]
+    ln_boost: f64,
     most: LnE,
     bad: [u64; 2],
     requests: [u64; 2],
     /// Mantel–Haenszel: the rate ratio as it is within looks.
     ratio: [f64; 2],
+}
+
+/// The design effect of answers that come independently.
+fn none() -> f64 {
+    1.0
 }
 
 impl RateGate {
@@ -105,6 +120,8 @@ impl RateGate {
             non_inferior: OddsGrid::non_inferiority(margin),
             better: OddsGrid::superiority(0.0),
             design_effect: 1.0,
+            health_effect: none(),
+            ln_boost: 0.0,
             most: LnE::default(),
             bad: [0; 2],
             requests: [0; 2],
@@ -112,9 +129,10 @@ impl RateGate {
         }
     }
 
-    /// From now on counts clumps of bad answers as [`crate::odds::design_effect`] found them. What was proved stays.
-    pub fn set_design_effect(&mut self, design_effect: f64) {
-        self.design_effect = if design_effect.is_finite() { design_effect.max(1.0) } else { 1.0 };
+    /// From now on counts clumps of bad answers as [`crate::odds::design_effects`] found them. What was proved stays.
+    pub fn set_design_effects(&mut self, effects: DesignEffects) {
+        let usable = |effect: f64| if effect.is_finite() { effect.max(1.0) } else { 1.0 };
+        (self.design_effect, self.health_effect) = (usable(effects.harm), usable(effects.health));
     }
 
     /// Adds one look: requests and bad answers of the canary and of stable in this look alone. One without requests in
@@ -122,7 +140,29 @@ impl RateGate {
     pub fn look(&mut self, requests: [u64; 2], bad: [u64; 2]) {
         let [canary, stable] = requests.map(|n| n as f64);
         let share = canary / (canary + stable);
-        for grid in [&mut self.harm, &mut self.non_inferior, &mut self.better] {
+        self.boost(share, bad);
+        self.add(share, requests, bad);
+    }
+
+    /// The same where some requests count on both sides, because canary and stable both answered them, and are as many on either:
+    /// the rest of the canary's are its alone.
+    ///
+    /// Let a canary be bad with probability p, stable with q, and a point of the grid multiply the evidence by r > 1 for a bad
+    /// answer of the canary and by s < 1 for one of stable. Whichever way the two depend on each other, with a the chance that
+    /// both are bad, a request of both multiplies it by 1 + p (r−1) − q (1−s) − a (r−1)(1−s) in the mean, which no dependence
+    /// makes greater than two requests of one each do. So the error rate holds as in [`Self::look`], but for the boost, which
+    /// needs to know how the bad answers would be divided, and is left out.
+    pub fn look_in_pairs(&mut self, requests: [u64; 2], bad: [u64; 2]) {
+        let [canary, stable] = requests.map(|n| n as f64);
+        let share = canary / (canary + stable);
+        self.harm.add(share, bad[0] as f64, bad[1] as f64);
+        self.add(share, requests, bad);
+    }
+
+    fn add(&mut self, share: f64, requests: [u64; 2], bad: [u64; 2]) {
+        self.note_harm();
+        let [canary, stable] = requests.map(|n| n as f64);
+        for grid in [&mut self.non_inferior, &mut self.better] {
             grid.add(share, bad[0] as f64, bad[1] as f64);
         }
         for arm in 0..2 {
@@ -133,13 +173,8 @@ impl RateGate {
             self.ratio[0] += bad[0] as f64 * (1.0 - share);
             self.ratio[1] += bad[1] as f64 * share;
         }
-        let (most, design_effect) = (&mut self.most, self.design_effect);
-        let claims = [
-            (&self.harm, &mut most.harm),
-            (&self.non_inferior, &mut most.non_inferior),
-            (&self.better, &mut most.better),
-        ];
-        for (grid, most) in claims {
+        let (most, design_effect) = (&mut self.most, self.health_effect);
+        for (grid, most) in [(&self.non_inferior, &mut most.non_inferior), (&self.better, &mut most.better)] {
             // A mean is no greater than its greatest part, so most looks need no logarithm of a sum.
             if grid.largest() > *most * design_effect {
                 *most = most.max(grid.ln_e_at(design_effect));
@@ -147,13 +182,32 @@ impl RateGate {
         }
     }
 
-    /// The evidence now.
-    pub fn now(&self) -> LnE {
-        let of = |grid: &OddsGrid| grid.ln_e_at(self.design_effect);
-        LnE { harm: of(&self.harm), non_inferior: of(&self.non_inferior), better: of(&self.better) }
+    fn boost(&mut self, share: f64, bad: [u64; 2]) {
+        let (needed, effect) = (ln_needed(self.alpha), self.design_effect);
+        self.ln_boost += effect * self.harm.add_boosted(share, bad, effect, needed - self.ln_boost / effect);
     }
 
-    /// The greatest evidence of each claim at any look.
+    fn note_harm(&mut self) {
+        let (needed, effect) = (ln_needed(self.alpha), self.design_effect);
+        if self.harm.largest() + self.ln_boost > self.most.harm * effect {
+            let plain = self.harm.ln_e_at(effect);
+            self.most.harm = self.most.harm.max(plain).max((plain + self.ln_boost / effect).min(needed));
+        }
+    }
+
+    /// How much more often still counts as no harm, as a fraction of stable's rate.
+    pub fn margin(&self) -> f64 {
+        self.harm.margin()
+    }
+
+    /// The evidence now.
+    pub fn now(&self) -> LnE {
+        let health = |grid: &OddsGrid| grid.ln_e_at(self.health_effect);
+        let harm = self.harm.ln_e_at(self.design_effect);
+        LnE { harm, non_inferior: health(&self.non_inferior), better: health(&self.better) }
+    }
+
+    /// The greatest evidence of each claim at any look; that of harm is boosted up to `ln(1/α)`.
     pub fn most(&self) -> LnE {
         self.most
     }

@@ -56,6 +56,45 @@ fn at_the_margin_nothing_is_proved_in_either_direction() {
     hold(&gain, 0.8, &[verdicts::superiority(0.2, ALPHA)]);
 }
 
+/// Looks with few answers: one that carries the evidence beyond 1/α carries it far, which is where it is boosted most.
+#[test]
+fn boosted_evidence_spends_its_level_and_no_more() {
+    let (runs, seed) = (1_000, 2026);
+    for (share, rate, requests) in [(0.1, 0.01, 100), (0.05, 0.02, 200), (0.5, 0.01, 100), (0.5, 0.2, 20)] {
+        for margin in [0.0, 0.1] {
+            let (share, base) = (Share::Constant(share), Base::Constant(rate));
+            let traffic = Traffic { looks: 300, requests, share, base };
+            let rules = [verdicts::gate("harm", margin, ALPHA, |most| most.harm), verdicts::harm(margin, ALPHA)];
+            let found = simulate(&traffic, 1.0 + margin, runs, seed, &rules);
+            println!("seed {seed}: {traffic:?}, margin {margin}: {} boosted, {} not", found[0].ended, found[1].ended);
+            assert!(found[0].ended <= binomial_bound(runs, ALPHA), "seed {seed}: {traffic:?}: {found:?}");
+            assert!(found[0].ended >= found[1].ended);
+        }
+    }
+}
+
+#[test]
+fn boosted_evidence_finds_harm_with_fewer_bad_answers() {
+    let (share, base) = (Share::Constant(0.1), Base::Constant(0.01));
+    let traffic = Traffic { looks: 1_000, requests: 100, share, base };
+    let rules = [verdicts::gate("harm", 0.1, ALPHA, |most| most.harm), verdicts::harm(0.1, ALPHA)];
+    let found = simulate(&traffic, 5.0, RUNS, 2026, &rules);
+    assert_eq!((found[0].ended, found[1].ended), (RUNS, RUNS));
+    let [boosted, plain] = [0, 1].map(|rule| found[rule].canary_bad.expect("half of them ended"));
+    assert!(boosted < plain && boosted <= 6, "{boosted} and {plain}");
+}
+
+/// Nobody has had a hundred requests on the canary yet when a first user's session fails: that is one event, not eight.
+#[test]
+fn sessions_that_fail_as_a_whole_bar_nobody_in_the_first_minutes() {
+    let runs = 400;
+    for (session, seed) in [(8, 3), (20, 4)] {
+        let ended = crowd::sessions(session, ALPHA, runs, seed);
+        println!("seed {seed}: sessions of {session}: {ended} of {runs}");
+        assert!(ended <= binomial_bound(runs, ALPHA), "seed {seed}: sessions of {session}: {ended} of {runs}");
+    }
+}
+
 #[test]
 fn fixed_looks_spend_their_level_and_no_more() {
     for share in [0.05, 0.5] {
@@ -91,6 +130,40 @@ fn users_who_come_often_do_not_raise_the_error_rates() {
             // Clumps break what it assumes: that is what the design effect is for.
             let promised = name != RAW_HARM && name != "errors request by request, better";
             assert!(!promised || count <= binomial_bound(runs, level), "{crowd:?}: {name} {count} of {runs}");
+        }
+    }
+}
+
+/// Requests that canary and stable both answer, which are bad for both more often than by chance, and some that the canary has
+/// alone: the worst canary that is no harm is rarely called harmful, and one that is harmful always.
+#[test]
+fn answers_to_the_same_requests_may_depend_on_each_other() {
+    use fairway_stats::verdict::{Outcome, RateGate};
+    use simulation::random::Random;
+
+    let (margin, stable, seed) = (0.1, 0.04, 7);
+    for (ratio, together, harmful) in
+        [(1.0, 1.0, false), (1.1, 1.0, false), (1.1, 0.5, false), (1.1, 0.0, false), (5.0, 1.0, true)]
+    {
+        let mut ended = 0;
+        for run in 0..RUNS {
+            let (mut random, mut gate) = (Random::new(seed, run), RateGate::new(margin, ALPHA));
+            for _ in 0..300 {
+                let mut bad = [random.binomial(3, stable * ratio), 0];
+                for _ in 0..20 {
+                    let one = random.uniform();
+                    let other = if random.uniform() < together { one } else { random.uniform() };
+                    bad[0] += u64::from(one < stable * ratio);
+                    bad[1] += u64::from(other < stable);
+                }
+                gate.look_in_pairs([23, 20], bad);
+            }
+            ended += u64::from(gate.most().outcome(ALPHA) == Outcome::Harmful);
+        }
+        println!("seed {seed}: ratio {ratio}, together {together}: {ended} of {RUNS}");
+        match harmful {
+            true => assert_eq!(ended, RUNS),
+            false => assert!(ended <= binomial_bound(RUNS, ALPHA), "ratio {ratio}, together {together}: {ended}"),
         }
     }
 }

@@ -41,7 +41,7 @@ const ROWS: usize = 65_536;
 /// When nothing would be left to train on or to judge by, or a file cannot be written.
 pub fn hand_over(plan: &TrainingPlan, data: &Data, dir: &Path) -> Result<(), TrainError> {
     let rows = &data.interactions;
-    let cutoff_ms = Split::new(rows, plan.holdout, plan.seed)?.cutoff_ms;
+    let cutoff_ms = Split::new(rows, plan.holdout, plan.data.previous_newest, plan.seed)?.cutoff_ms;
     std::fs::create_dir_all(dir).map_err(publish::io(dir))?;
     let batches = (0..rows.len()).step_by(ROWS).map(|from| interactions(rows, from, cutoff_ms));
     write(&dir.join(INTERACTIONS_FILE), interactions(rows, rows.len(), cutoff_ms).schema(), batches)?;
@@ -64,7 +64,7 @@ pub fn evaluate(
     progress: &dyn Progress,
     cancel: &CancelFlag,
 ) -> Result<Evaluation, TrainError> {
-    let split = Split::new(&data.interactions, plan.holdout, plan.seed)?;
+    let split = Split::new(&data.interactions, plan.holdout, plan.data.previous_newest, plan.seed)?;
     train::evaluate(plan, data, candidate, champion, &split, progress, cancel)
 }
 

@@ -111,6 +111,9 @@ pub struct TrainingPlan {
     /// `sha256:…` of the version that serves when the run is planned, beside which the candidate is judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub champion: Option<String>,
+    /// Whether the fit begins from the champion's weights, where that is sound. Where it is not, the run says why.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub warm_start: bool,
     /// Seed of all randomness.
     pub seed: u64,
     /// Where the data comes from.
@@ -137,6 +140,11 @@ fn holdout_default() -> Duration {
     Duration::from_secs(14 * 86_400)
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 fn yes() -> bool {
     true
 }
@@ -154,7 +162,7 @@ mod tests {
         }"#;
         let plan: TrainingPlan = serde_json::from_str(text).unwrap();
         assert_eq!(plan.holdout, Duration::from_secs(14 * 86_400));
-        assert!(plan.refit);
+        assert!(plan.refit && !plan.warm_start);
         assert_eq!(plan.data.history, Duration::from_secs(180 * 86_400));
         assert_eq!(plan.data.freshness, Some(Duration::from_secs(36 * 3_600)));
         assert_eq!(plan.data.checks[0], Check::MinRows(5));

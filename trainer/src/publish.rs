@@ -74,6 +74,8 @@ pub(crate) struct Served<'a> {
     pub(crate) fitted: &'a Interactions,
     pub(crate) profile: &'a Profile,
     pub(crate) gated_sibling: Option<String>,
+    /// Whether the fits began from the champion's weights.
+    pub(crate) warm_start: bool,
 }
 
 /// Writes the bundle beside its place and moves it there when it is whole.

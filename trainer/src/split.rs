@@ -14,6 +14,8 @@ use crate::fingerprint;
 
 /// Most users that are judged on; of more, a sample by seeded hash.
 pub const USERS_MAX: usize = 20_000;
+/// Shortest holdout that what the champion knows may leave.
+const DAY_MS: i64 = 86_400_000;
 /// The cut-offs of all metrics.
 pub const KS: [usize; 3] = [10, 20, 50];
 
@@ -78,14 +80,28 @@ pub struct Protocol {
 }
 
 impl Split {
-    /// The newest `holdout` of the rows is for judging.
+    /// The newest `holdout` of the rows is for judging, but only what is newer than `known`, the newest row that the champion
+    /// knows: what it was trained on would favour it. A day is judged on in any case.
     ///
     /// # Errors
     /// When no rows are left to train on, or no user can be judged.
-    pub fn new(data: &Interactions, holdout: Duration, seed: u64) -> Result<Self, TrainError> {
+    pub fn new(
+        data: &Interactions,
+        holdout: Duration,
+        known: Option<Timestamp>,
+        seed: u64,
+    ) -> Result<Self, TrainError> {
         let newest = data.time_ms.last().copied().unwrap_or(0);
         let length = i64::try_from(holdout.as_millis()).unwrap_or(i64::MAX);
-        Self::at(data, newest.saturating_sub(length), seed)
+        let asked = newest.saturating_sub(length);
+        let unseen = known.map_or(i64::MIN, |known| known.as_millisecond().saturating_add(1));
+        let cutoff = asked.max(unseen.min(newest.saturating_sub(DAY_MS)));
+        Self::at(data, cutoff, seed).map_err(|error| match error {
+            TrainError::TooLittle { what, .. } if cutoff > asked => {
+                TrainError::TooLittle { what, cure: "the champion knows what is older: wait for newer rows" }
+            }
+            error => error,
+        })
     }
 
     /// Rows from `cutoff_ms` on are for judging.
@@ -265,7 +281,7 @@ mod tests {
     #[test]
     fn targets_are_new_items_of_returning_users() {
         let data = data();
-        let split = Split::new(&data, Duration::from_millis(4), 0).unwrap();
+        let split = Split::new(&data, Duration::from_millis(4), None, 0).unwrap();
         assert_eq!(split.cutoff_ms, 10);
         assert_eq!((split.train.len(), split.holdout.len()), (4, 5));
         // bob consumed nothing new, eve has no history.
@@ -290,10 +306,49 @@ mod tests {
     #[test]
     fn too_short_histories_are_named() {
         let data = data();
-        let error = Split::new(&data, Duration::from_secs(9), 0).unwrap_err().to_string();
+        let error = Split::new(&data, Duration::from_secs(9), None, 0).unwrap_err().to_string();
         assert!(error.contains("all 9 rows") && error.contains("holdout"), "{error}");
         let error = Split::at(&data, 13, 0).unwrap_err().to_string();
         assert!(error.contains("none of the 3 users"), "{error}");
+    }
+
+    #[test]
+    fn what_the_champion_knows_is_not_judged_on() {
+        let mut rows = Interactions::builder();
+        for day in 0..=30 {
+            rows.push("ann", &format!("i{day:02}"), day * DAY_MS, 1.0, None);
+        }
+        let data = rows.finish();
+        let cut = |holdout: u64, known: Option<i64>| {
+            let known = known.map(|ms| Timestamp::from_millisecond(ms).unwrap());
+            Split::new(&data, Duration::from_secs(holdout * 86_400), known, 0).unwrap().cutoff_ms
+        };
+        let table = [
+            // Without a champion, and with one that knows less than the holdout leaves.
+            (14, None, 16 * DAY_MS),
+            (14, Some(10 * DAY_MS), 16 * DAY_MS),
+            // All that is newer than what it knows, whatever the day on which the run was planned.
+            (14, Some(25 * DAY_MS), 25 * DAY_MS + 1),
+            (14, Some(29 * DAY_MS - 1), 29 * DAY_MS),
+            // Not less than a day, though it knows some of it, or all, or more than there is.
+            (14, Some(29 * DAY_MS + 7), 29 * DAY_MS),
+            (14, Some(30 * DAY_MS), 29 * DAY_MS),
+            (14, Some(99 * DAY_MS), 29 * DAY_MS),
+        ];
+        for (holdout, known, expected) in table {
+            assert_eq!(cut(holdout, known), expected, "{holdout} {known:?}");
+        }
+    }
+
+    #[test]
+    fn too_little_that_is_new_is_cured_by_waiting() {
+        let mut rows = Interactions::builder();
+        for day in 0..=30 {
+            rows.push(&format!("u{day}"), "a", day * DAY_MS, 1.0, None);
+        }
+        let known = Timestamp::from_millisecond(28 * DAY_MS).unwrap();
+        let error = Split::new(&rows.finish(), Duration::from_secs(14 * 86_400), Some(known), 0).unwrap_err();
+        assert!(error.to_string().contains("wait for newer rows"), "{error}");
     }
 
     #[test]

@@ -4,12 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
-use fairway_model::{Interactions, Recommender};
+use fairway_model::{Bundle, Interactions, Recommender};
 
 use crate::data::Data;
 use crate::error::TrainError;
 use crate::evaluate::{Evaluation, full_ranking};
-use crate::families;
+use crate::families::{self, Inputs};
 use crate::plan::TrainingPlan;
 use crate::progress::{CancelFlag, Progress};
 use crate::publish::{self, Served, Stopwatch};
@@ -50,6 +50,8 @@ pub struct Trained {
 ///
 /// The candidate is fitted on the rows before the holdout and judged on the holdout, beside the champion and popularity on
 /// the same users. When `judge` agrees it is fitted again on all rows (if the plan says so) and written to `work/bundle`.
+/// Both fits begin from the champion's weights if the plan asks for that, the family and its parameters allow it, and the
+/// champion knows nothing of the holdout; a note to `progress` says what they begin from.
 /// Progress has the stages `fit`, `evaluate`, `refit` and `write`.
 ///
 /// # Errors
@@ -57,7 +59,7 @@ pub struct Trained {
 pub fn train(
     plan: &TrainingPlan,
     data: &Data,
-    champion: Option<&dyn Recommender>,
+    champion: Option<&Bundle>,
     work: &Path,
     progress: &dyn Progress,
     cancel: &CancelFlag,
@@ -81,18 +83,21 @@ struct Run<'a> {
 impl Run<'_> {
     fn run(
         &self,
-        champion: Option<&dyn Recommender>,
+        champion: Option<&Bundle>,
         judge: &dyn Fn(&Evaluation) -> Result<(), String>,
     ) -> Result<Outcome, TrainError> {
         let (plan, rows) = (self.plan, &self.data.interactions);
         families::check(&plan.family, &plan.parameters)?;
         publish::clear(self.work)?;
         let mut watch = Stopwatch::start();
-        let split = Split::new(rows, plan.holdout, plan.seed)?;
+        let split = Split::new(rows, plan.holdout, plan.data.previous_newest, plan.seed)?;
+        let from = self.begins_from(champion, &split);
+        let units = families::steps(&plan.family, &plan.parameters, from.is_some());
 
-        self.progress.stage("fit", self.units());
-        let candidate = self.fit(&split.train)?;
+        self.progress.stage("fit", units);
+        let candidate = self.fit(&split.train, from)?;
         watch.lap("fit");
+        let champion = champion.map(|bundle| bundle.recommender.as_ref());
         let evaluation = self.evaluate(candidate.as_ref(), champion, &split)?;
         watch.lap("evaluate");
         if let Err(why) = judge(&evaluation) {
@@ -102,8 +107,8 @@ impl Run<'_> {
 
         let refitted = match plan.refit {
             true => {
-                self.progress.stage("refit", self.units());
-                Some(self.fit(rows)?)
+                self.progress.stage("refit", units);
+                Some(self.fit(rows, from)?)
             }
             false => None,
         };
@@ -120,7 +125,7 @@ impl Run<'_> {
             true => Some(publish::digest_of_weights(candidate.as_ref(), self.work)?),
             false => None,
         };
-        let served = Served { model, fitted, profile: &profile, gated_sibling };
+        let served = Served { model, fitted, profile: &profile, gated_sibling, warm_start: from.is_some() };
         let bundle = publish::write(plan, &served, &evaluation, self.work)?;
         watch.lap("write");
         self.progress.advance(1);
@@ -128,15 +133,40 @@ impl Run<'_> {
         Ok(Outcome::Trained(Trained { bundle, evaluation, provenance }))
     }
 
-    /// Units of a fit, for progress.
-    fn units(&self) -> u64 {
-        families::steps(&self.plan.family, &self.plan.parameters)
+    /// The model whose weights the fits begin from. One that has seen the holdout would hand it on to the candidate, whose
+    /// numbers would say nothing.
+    fn begins_from<'c>(&self, champion: Option<&'c Bundle>, split: &Split) -> Option<&'c dyn Recommender> {
+        let plan = self.plan;
+        if !plan.warm_start {
+            return None;
+        }
+        let sound = |champion: Option<&'c Bundle>| {
+            let champion = champion.ok_or("there is no champion")?;
+            if champion.manifest.trained_through_ms >= split.cutoff_ms {
+                return Err(format!(
+                    "the champion has learned from the holdout, which begins at {}",
+                    split.protocol.cutoff
+                ));
+            }
+            let model = champion.recommender.as_ref();
+            families::warm_start(&plan.family, &plan.parameters, &plan.features, model).map(|()| model)
+        };
+        match sound(champion) {
+            Ok(model) => {
+                self.progress.note("training begins from the champion's weights");
+                Some(model)
+            }
+            Err(why) => {
+                self.progress.note(&format!("training begins from nothing: {why}"));
+                None
+            }
+        }
     }
 
-    fn fit(&self, rows: &Interactions) -> Result<Box<dyn Recommender>, TrainError> {
+    fn fit(&self, data: &Interactions, from: Option<&dyn Recommender>) -> Result<Box<dyn Recommender>, TrainError> {
         let plan = self.plan;
-        let (items, features) = (&self.data.items, &plan.features);
-        families::fit(&plan.family, &plan.parameters, rows, items, features, plan.seed, self.progress, self.cancel)
+        let inputs = Inputs { data, items: &self.data.items, features: &plan.features, seed: plan.seed, from };
+        families::fit(&plan.family, &plan.parameters, inputs, self.progress, self.cancel)
     }
 
     fn evaluate(

@@ -46,6 +46,7 @@ async fn from_file_to_bundle() {
         trigger: None,
         evidence: BTreeMap::new(),
         champion: None,
+        warm_start: false,
         seed: 1,
         data: spec,
         features: FeatureDefinitions::default(),

@@ -20,7 +20,7 @@ pub use peers::{PeerEvent, PeerEvents, PeerHeard};
 pub use profile::{FeatureProfile, Profile};
 pub use recommend::{Context, FALLBACK, Item, Reason, RecommendRequest, RecommendResponse, Rung, Track};
 pub use route::{Canary, Route, Target, Weight, WeightError};
-pub use window::{Arm, ArmKey, ErrorKind, Pair, PairKey, Rival, Window};
+pub use window::{Arm, ArmKey, ErrorKind, Pair, PairKey, Rival, Unseen, Window};
 
 /// Most items one answer may hold.
 pub const ITEMS_MAX: usize = 200;

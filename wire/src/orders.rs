@@ -1,7 +1,6 @@
 //! What passes between the operator and a router in another process: orders one way, polls the other. In one process
 //! the same things are method calls.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{EventKind, FALLBACK, Route, Rung, Target, Window};
@@ -104,27 +103,28 @@ pub struct Poll {
     pub after: Option<u64>,
     /// The generation that the lease is for; another one in force does not take it.
     pub generation: u64,
-    /// Until when the canary of that generation may go on without another poll.
-    pub lease_until: Option<Timestamp>,
+    /// How long what is on trial under that generation may go on without another poll, milliseconds: a length, because clocks of
+    /// two machines differ. Routers hold it to a few minutes. None leaves the lease as it is.
+    pub lease_ms: Option<u64>,
     /// Most windows in the answer.
     pub limit: u32,
 }
 
-/// What a router answers.
+/// What a router answers. It may hold its windows otherwise than as a [`Window`], as long as they are written like one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Polled {
+pub struct Polled<W = Window> {
     /// The router's incarnation: after a restart windows are counted from 0 again, under another name.
     pub replica: String,
     /// Generation of the route in force.
     pub generation: u64,
     /// Digests of the versions that it can ask.
     pub installed: Vec<String>,
-    /// A person has set the canary to 0 here, under this generation.
+    /// A person has set the canary to 0 here, under this generation or an earlier one of the same rollout.
     #[serde(default)]
     pub aborted: bool,
     /// Closed windows after the one that was named, oldest first.
-    pub windows: Vec<Window>,
+    pub windows: Vec<W>,
     /// Windows that were dropped because nobody took them.
     #[serde(default)]
     pub lost: u64,

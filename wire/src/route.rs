@@ -126,7 +126,9 @@ pub struct Route {
     pub slow_over_ms: u32,
     /// A model that has not answered after this is given up, in milliseconds.
     pub deadline_ms: u32,
-    /// A router that has heard nothing by then sets the canary to 0 by itself, and holds no experiment (invariant I3).
+    /// A router that has heard nothing by then sets the canary to 0 by itself, and holds no experiment (invariant I3). It is the
+    /// time of whoever sets the route: a router in a process of its own only takes from it that there is a lease, and polls
+    /// ([`Poll::lease_ms`](crate::Poll::lease_ms)) say how long.
     pub lease_until: Option<Timestamp>,
 }
 

@@ -35,6 +35,40 @@ pub struct ArmKey {
     pub arm: String,
 }
 
+/// Requests of others that a version answered too, without anybody seeing it. One that it did not answer in time counts nowhere: its
+/// servers may have been too few for everybody's requests.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Unseen {
+    /// Those that it answered, well or not.
+    pub requests: u64,
+    /// Those to which it had no answer, or nonsense.
+    pub errors: u64,
+    /// The same by user-hash cell, as [`Arm::errors_by_cell`].
+    #[serde(default, skip_serializing_if = "Cells::is_empty")]
+    pub errors_by_cell: Cells,
+}
+
+impl Unseen {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.requests == 0
+    }
+
+    /// Adds one.
+    pub fn record(&mut self, cell: u8, error: bool) {
+        self.requests += 1;
+        self.errors += u64::from(error);
+        self.errors_by_cell.record(cell, f64::from(u8::from(error)));
+    }
+
+    /// Adds others.
+    pub fn merge(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.errors += other.errors;
+        self.errors_by_cell.merge(&other.errors_by_cell);
+    }
+}
+
 /// Requests assigned to one version, group and segment, and what came of them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Arm {
@@ -53,6 +87,9 @@ pub struct Arm {
     /// Requests by user-hash cell, each 1 if its answer was late and 0 if not.
     #[serde(default, skip_serializing_if = "Cells::is_empty")]
     pub slow_by_cell: Cells,
+    /// Requests of users of other groups that the version answered beside what they were shown.
+    #[serde(default, skip_serializing_if = "Unseen::is_empty")]
+    pub unseen: Unseen,
     /// Answers from a lower rung, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fallbacks: BTreeMap<Reason, u64>,
@@ -82,6 +119,7 @@ impl Arm {
     pub fn merge(&mut self, other: &Self) {
         self.requests += other.requests;
         self.slow += other.slow;
+        self.unseen.merge(&other.unseen);
         for (kind, n) in &other.errors {
             *self.errors.entry(*kind).or_default() += n;
         }

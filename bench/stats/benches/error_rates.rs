@@ -23,6 +23,11 @@ fn main() {
     side_by_side(runs);
 }
 
+/// As a rollout's gate has it: boosted where a look may carry the evidence beyond 1/α.
+fn harm(margin: f64) -> Named {
+    verdicts::gate(&format!("harm beyond {margin}"), margin, ALPHA, |most| most.harm)
+}
+
 fn traffics() -> Vec<(&'static str, Traffic)> {
     let traffic = |share, base| Traffic { looks: LOOKS, requests: REQUESTS, share, base };
     let mut all = Vec::new();
@@ -54,15 +59,8 @@ fn promises(runs: u64) {
     let bound = binomial_bound(runs, ALPHA);
     let mut rows = Vec::new();
     for (seed, (name, traffic)) in (SEED..).zip(traffics()) {
-        let equal =
-            simulate(&traffic, 1.0, runs, seed, &[verdicts::harm(0.0, ALPHA), verdicts::superiority(0.0, ALPHA)]);
-        let margin = simulate(
-            &traffic,
-            1.1,
-            runs,
-            seed + 1000,
-            &[verdicts::harm(0.1, ALPHA), verdicts::non_inferiority(0.1, ALPHA)],
-        );
+        let equal = simulate(&traffic, 1.0, runs, seed, &[harm(0.0), verdicts::superiority(0.0, ALPHA)]);
+        let margin = simulate(&traffic, 1.1, runs, seed + 1000, &[harm(0.1), verdicts::non_inferiority(0.1, ALPHA)]);
         // A pooled test knows neither ramps nor rates that move.
         let looks = match (traffic.share, traffic.base) {
             (Share::Constant(_), Base::Constant(_)) => {
@@ -122,8 +120,8 @@ fn crowds(runs: u64) {
 
 fn rules() -> Vec<Named> {
     vec![
-        verdicts::harm(0.0, ALPHA),
-        verdicts::harm(0.1, ALPHA),
+        harm(0.0),
+        harm(0.1),
         peers::threshold("Argo Rollouts", 0.02, 1),
         peers::threshold("Flagger", 0.02, 5),
         peers::repeated_z(),

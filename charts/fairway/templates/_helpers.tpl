@@ -64,3 +64,15 @@ matchResources:
       - {key: kubernetes.io/metadata.name, operator: In, values: {{ toJson . }}}
 {{- end -}}
 {{- end -}}
+
+{{/* Refuses a scrape that may take longer than the time to the next one: Prometheus would refuse all of its configuration. */}}
+{{- define "fairway.scrape" -}}
+{{- if gt (include "fairway.milliseconds" .with.scrapeTimeout | int64) (include "fairway.milliseconds" .with.interval | int64) -}}
+{{- fail (printf "%s.scrapeTimeout (%s) is longer than its interval (%s)" .of .with.scrapeTimeout .with.interval) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A duration of the values, in milliseconds. */}}
+{{- define "fairway.milliseconds" -}}
+{{- mul (regexFind "^[0-9]+" .) (get (dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000) (regexFind "[a-z]+$" .)) -}}
+{{- end -}}

@@ -45,6 +45,9 @@ pub struct Operator {
     /// Where /metrics is served
     #[arg(long, value_name = "HOST:PORT", env = "FAIRWAY_METRICS_LISTEN", default_value = "127.0.0.1:8080")]
     pub metrics: SocketAddr,
+    /// Who may read the metrics of routers and model servers: a JSON list of peers of a NetworkPolicy [default: nobody]
+    #[arg(long, value_name = "JSON", env = "FAIRWAY_METRICS_FROM")]
+    pub metrics_from: Option<String>,
     /// Where KEDA's questions are answered, by the operator that leads [default: nowhere]
     #[arg(long, value_name = "HOST:PORT", env = "FAIRWAY_SCALER_LISTEN", requires = "scaler_address")]
     pub scaler_listen: Option<SocketAddr>,
@@ -87,6 +90,9 @@ pub struct Approve {
     /// The namespace [default: the kubeconfig's]
     #[arg(short, long, value_name = "NS")]
     pub namespace: Option<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
 }
 
 /// See [`super::Command::Story`].

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use fairway_api::model::DriftStatus;
 use fairway_api::run::RunReason;
 use fairway_api::{Condition, ModelExperiment, RolloutVerb, TrainingRun};
@@ -102,11 +102,13 @@ impl Cluster {
     ///
     /// # Errors
     /// The endpoint is not there, or the bucket cannot be read.
-    pub async fn history(&self, place: &Place) -> Result<Vec<Ended>> {
+    pub async fn history(&self, registry: Option<String>, place: &Place) -> Result<Vec<Ended>> {
         let model = self.people.endpoint(&self.endpoint).await?.spec.model;
-        let registry = self.people.model(&model).await?.spec.registry.ok_or_else(|| {
+        let named = self.people.model(&model).await?.spec.registry;
+        let registry = registry.or(named).ok_or_else(|| {
             Invalid(format!(
-                "the Model {model} leaves its bucket to the operator: set spec.registry to read it from here"
+                "the Model {model} leaves its bucket to the operator, and the cluster does not say which that is: name it with \
+                 --registry URL (the chart's value registry)"
             ))
         })?;
         let options = place.state.store.options()?;
@@ -136,7 +138,7 @@ impl Cluster {
         Ok(reasons.into_iter().map(|(code, message)| Reason { code, message }).collect())
     }
 
-    /// Prints what changes until Ctrl-C.
+    /// Prints what changes until Ctrl-C; as JSON, an object a line.
     ///
     /// # Errors
     /// The endpoint is not there any more.
@@ -145,7 +147,7 @@ impl Cluster {
         loop {
             let report = self.report().await?;
             if report != last {
-                place.output.print(&report, super::status::draw)?;
+                place.output.print_one(&report, super::status::draw)?;
                 last = report;
             }
             tokio::select! {
@@ -159,9 +161,16 @@ impl Cluster {
     ///
     /// # Errors
     /// This person may not.
-    pub async fn start_run(&self, name: &str, force: bool, wait: Option<Duration>, place: &Place) -> Result<Code> {
+    pub async fn start_run(
+        &self,
+        name: &str,
+        reason: &str,
+        force: bool,
+        wait: Option<Duration>,
+        place: &Place,
+    ) -> Result<Code> {
         let model = self.people.endpoint(&self.endpoint).await?.spec.model;
-        let run = self.people.start_run(name, &model, RunReason::Manual, force).await?;
+        let run = self.people.start_run(name, &model, reason_of(reason), force).await?;
         match wait {
             Some(timeout) => self.watch_run(name, timeout, place).await,
             None => self.told(&run, place),
@@ -176,9 +185,7 @@ impl Cluster {
         let ended = async {
             let mut told = None;
             loop {
-                let Some(run) = self.people.run(name).await? else {
-                    bail!(Invalid(format!("there is no TrainingRun {name} in {}", self.people.namespace())));
-                };
+                let run = self.found(name).await?;
                 if run.end().is_some() {
                     return anyhow::Ok(run);
                 }
@@ -202,13 +209,36 @@ impl Cluster {
         }
     }
 
+    /// What is known of a run, and how the log of its pod is read.
+    ///
+    /// # Errors
+    /// There is no such run.
+    pub async fn run_logs(&self, name: &str, place: &Place) -> Result<Code> {
+        let run = self.found(name).await?;
+        place.output.print(&json!({"run": name, "status": run.status}), |_| logs(&run))?;
+        Ok(Code::Done)
+    }
+
     /// Cancels a run.
     ///
     /// # Errors
     /// There is no such run, or this person may not.
-    pub async fn cancel_run(&self, name: &str) -> Result<Code> {
+    pub async fn cancel_run(&self, name: &str, place: &Place) -> Result<Code> {
+        let run = self.found(name).await?;
+        if let Some(end) = run.end() {
+            let why = format!("nothing to cancel: run {name} has ended ({}: {})", end.type_, end.message);
+            place.output.print(&json!({"run": name, "status": run.status}), |_| why)?;
+            return Ok(Code::Invalid);
+        }
         self.people.cancel_run(name).await?;
+        place.output.print(&json!({"run": name, "status": run.status}), |_| format!("run {name} is asked to end"))?;
         Ok(Code::Done)
+    }
+
+    async fn found(&self, name: &str) -> Result<TrainingRun> {
+        let run = self.people.run(name).await?;
+        let missing = || Invalid(format!("there is no TrainingRun {name} in {}", self.people.namespace()));
+        Ok(run.ok_or_else(missing)?)
     }
 
     fn told(&self, run: &TrainingRun, place: &Place) -> Result<Code> {
@@ -219,6 +249,31 @@ impl Cluster {
         })?;
         Ok(end.map_or(Code::Done, code_of))
     }
+}
+
+/// What a TrainingRun records of `--reason`: its other reasons are the operator's own.
+fn reason_of(text: &str) -> RunReason {
+    if text.eq_ignore_ascii_case("CI") { RunReason::CI } else { RunReason::Manual }
+}
+
+/// A run's conditions, and the command that reads the log of its pod.
+fn logs(run: &TrainingRun) -> String {
+    let status = run.status.clone().unwrap_or_default();
+    let rows = status.conditions.iter().map(|one| {
+        vec![
+            output::time(one.last_transition_time.0),
+            one.type_.clone(),
+            one.status.clone(),
+            one.reason.clone(),
+            one.message.clone(),
+        ]
+    });
+    let pod = match (&status.logs, &status.job) {
+        (Some(command), _) => format!("what its trainer said, while its pod is there: {command}"),
+        (None, Some(job)) => format!("its job is {job}"),
+        (None, None) => "no job was made for it".to_owned(),
+    };
+    format!("{}\n\n{pod}", table(&["since", "condition", "holds", "reason", "message"], rows))
 }
 
 fn code_of(end: &Condition) -> Code {
@@ -273,7 +328,38 @@ pub async fn approve(approve: Approve) -> Result<Code> {
         "metadata": {"name": name, "namespace": people.namespace()},
         "spec": {"model": approve.model, "digest": digest, "word": word, "approver": who, "reason": approve.reason},
     });
-    let name = people.judge(approval).await?;
-    output::line(&format!("{word}: ModelApproval {name} of {digest}"))?;
+    let name = people.judge(approval.clone()).await?;
+    let mut told = approval["spec"].clone();
+    told["approval"] = json!(name);
+    approve.output.print(&told, |_| format!("{word}: ModelApproval {name} of {digest}"))?;
     Ok(Code::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_s_log_is_its_conditions_and_the_command_for_the_rest() {
+        let run = |status: Value| -> TrainingRun {
+            let run = json!({"apiVersion": "fairway.dev/v1alpha1", "kind": "TrainingRun", "metadata": {"name": "r"},
+                "spec": {"model": "recs"}, "status": status});
+            serde_json::from_value(run).unwrap()
+        };
+        let condition = json!([{"type": "Suppressed", "status": "True", "reason": "Cooldown", "message": "in 3d",
+            "lastTransitionTime": "2026-11-01T00:00:00Z"}]);
+        let text = logs(&run(json!({"conditions": condition})));
+        assert!(
+            text.contains("Suppressed") && text.contains("in 3d") && text.ends_with("no job was made for it"),
+            "{text}"
+        );
+        let command = "kubectl logs -n shop job/r-train";
+        assert!(logs(&run(json!({"conditions": [], "job": "r-train", "logs": command}))).ends_with(command));
+    }
+
+    #[test]
+    fn ci_is_a_reason_of_its_own() {
+        let reasons = ["CI", "ci", "asked on the command line", "Drift"].map(reason_of);
+        assert_eq!(reasons, [RunReason::CI, RunReason::CI, RunReason::Manual, RunReason::Manual]);
+    }
 }

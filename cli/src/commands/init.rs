@@ -13,6 +13,10 @@ use crate::output;
 pub async fn run(init: Init) -> Result<Code> {
     let columns = fairway_trainer::sniff(&init.data).await.map_err(|error| Invalid(error.to_string()))?;
     let columns: Vec<fairway_api::init::Column> = columns.into_iter().map(column).collect();
+    check(&init.data, &columns)?;
+    for doubt in fairway_api::init::doubts(&columns, &init.name) {
+        eprintln!("warning: {doubt}");
+    }
     let text = fairway_api::init::manifest(&columns, &anywhere(&init.data)?, &init.name);
     let Some(path) = init.out else {
         output::line(text.trim_end())?;
@@ -24,6 +28,24 @@ pub async fn run(init: Init) -> Result<Code> {
     std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
     eprintln!("wrote {}; check what its comments ask, then: fairway validate {0}", path.display());
     Ok(Code::Done)
+}
+
+/// Where nothing can be guessed a manifest would only name columns that do not exist.
+fn check(data: &str, columns: &[fairway_api::init::Column]) -> Result<()> {
+    if columns.iter().all(|column| column.distinct == 0) {
+        let found = if columns.is_empty() { "no columns" } else { "columns and no row with a value" };
+        bail!(Invalid(format!("{data} has {found}: name a file with some of the data")));
+    }
+    if fairway_api::init::missing(columns).len() < 3 {
+        return Ok(());
+    }
+    let names: Vec<String> = columns.iter().take(20).map(|column| format!("`{}`", column.name)).collect();
+    bail!(Invalid(format!(
+        "none of the columns of {data} looks like a user, an item or a time: {}{}. Rename them (user_id, item_id, time), or write \
+         the manifest by hand",
+        names.join(", "),
+        if columns.len() > names.len() { ", …" } else { "" }
+    )))
 }
 
 /// A manifest's relative paths start at its own folder, this command's at the one it runs in.

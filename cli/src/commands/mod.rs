@@ -53,7 +53,9 @@ pub async fn run(arguments: Arguments) -> Result<Code> {
         Command::Bundle(bundle) => bundle::run(&bundle),
         Command::Rollout(rollout) => rollout::run(rollout).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "fairway", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "fairway", &mut script);
+            output::line(String::from_utf8(script)?.trim_end())?;
             Ok(Code::Done)
         }
         Command::Reference => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use fairway_api::{FieldErrors, Model};
 use fairway_controller::{Ended, RunCause, Settings};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::up::Signals;
@@ -37,6 +38,7 @@ pub async fn run(operator: Operator) -> Result<Code> {
         image_pull_policy: operator.image_pull_policy,
         admin: operator.admin,
         metrics: operator.metrics,
+        metrics_from: peers(operator.metrics_from.as_deref().unwrap_or_default())?,
         scaler: operator.scaler_listen,
         scaler_address: operator.scaler_address,
         lease_name: operator.lease,
@@ -60,6 +62,26 @@ pub async fn run(operator: Operator) -> Result<Code> {
             Err(anew())
         }
     }
+}
+
+/// Peers of a NetworkPolicy. One that selects nothing is refused: the API server would refuse every endpoint's policy for it.
+fn peers(text: &str) -> Result<Vec<Value>> {
+    const SELECTS: [&str; 3] = ["namespaceSelector", "podSelector", "ipBlock"];
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let peers: Vec<Value> =
+        serde_json::from_str(text).map_err(|error| Invalid(format!("--metrics-from is no JSON list: {error}")))?;
+    for peer in &peers {
+        let fields = peer.as_object().map(|peer| peer.keys().map(String::as_str).collect::<Vec<_>>());
+        if !fields.is_some_and(|fields| !fields.is_empty() && fields.iter().all(|field| SELECTS.contains(field))) {
+            bail!(Invalid(format!(
+                "--metrics-from: {peer} is no peer of a NetworkPolicy: it has {}",
+                SELECTS.join(", ")
+            )));
+        }
+    }
+    Ok(peers)
 }
 
 /// Becomes the same program again, in the same process: whoever watches it, such as the kubelet, would wait longer after
@@ -99,4 +121,19 @@ fn plan(model: &Model, cause: &RunCause<'_>) -> Result<serde_json::Value> {
     let training = recipe.plan(cause.run, why, cause.as_of, cause.known_until);
     let plan = RunPlan { training, admission: policy.admission, deadline: Some(policy.run_deadline) };
     Ok(serde_json::to_value(plan)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_reads_metrics_is_a_peer_of_a_network_policy() {
+        assert!(peers("").unwrap().is_empty() && peers("[]").unwrap().is_empty());
+        let one = r#"[{"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "prometheus"}}}]"#;
+        assert_eq!(peers(one).unwrap().len(), 1);
+        for bad in ["monitoring", "{}", "[{}]", r#"[{"namespaces": []}]"#, r#"["monitoring"]"#] {
+            assert!(peers(bad).is_err(), "{bad}");
+        }
+    }
 }

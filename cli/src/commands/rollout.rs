@@ -28,7 +28,7 @@ use crate::runtime::Line;
 pub async fn run(rollout: Rollout) -> Result<Code> {
     match rollout {
         Rollout::Status(place) => status::run(place).await,
-        Rollout::History(place) => history(&place).await,
+        Rollout::History { registry, place } => history(registry, &place).await,
         Rollout::Watch(place) => watch(&place).await,
         Rollout::Pause(place) => send(&place, RolloutVerb::Pause).await,
         Rollout::Resume(place) => send(&place, RolloutVerb::Resume).await,
@@ -60,9 +60,38 @@ async fn send(place: &Place, verb: RolloutVerb) -> Result<Code> {
         Some(cluster) => cluster.ask(verb).await?,
         None => send_here(place, verb).await?,
     };
-    let had_nothing_to_do = reasons.iter().any(|reason| reason.code.starts_with("NothingTo"));
+    let reasons = answers(reasons);
+    let was_in_vain = reasons.iter().any(|reason| reason.code.starts_with("NothingTo") || reason.code == "Invalid");
     place.output.print(&json!({"reasons": reasons}), |_| output::reasons(&reasons))?;
-    Ok(if had_nothing_to_do { Code::Invalid } else { Code::Done })
+    Ok(if was_in_vain { Code::Invalid } else { Code::Done })
+}
+
+/// What can come of a verb, beside `NothingTo…`.
+const ANSWERS: [&str; 18] = [
+    "Paused",
+    "Resumed",
+    "StepUp",
+    "Promoted",
+    "Scaling",
+    "Loading",
+    "AwaitingApproval",
+    "RolledBack",
+    "CalledOff",
+    "Undone",
+    "Retried",
+    "RolloutStarted",
+    "BlockedByFailedLoad",
+    "Barred",
+    "Frozen",
+    "Superseded",
+    "Suspended",
+    "Invalid",
+];
+
+/// Of all that the look has said which took the verb, what is about it. Where nothing is, all of it: an answer is never empty.
+fn answers(said: Vec<Reason>) -> Vec<Reason> {
+    let is_one = |reason: &Reason| ANSWERS.contains(&&*reason.code) || reason.code.starts_with("NothingTo");
+    if said.iter().any(is_one) { said.into_iter().filter(is_one).collect() } else { said }
 }
 
 async fn send_here(place: &Place, verb: RolloutVerb) -> Result<Vec<Reason>> {
@@ -87,9 +116,9 @@ async fn send_here(place: &Place, verb: RolloutVerb) -> Result<Vec<Reason>> {
     folder.send(reqwest::Method::POST, "/admin/rollout", Some(body)).await
 }
 
-async fn history(place: &Place) -> Result<Code> {
+async fn history(registry: Option<String>, place: &Place) -> Result<Code> {
     let history: Vec<Ended> = match Cluster::named(place).await? {
-        Some(cluster) => cluster.history(place).await?,
+        Some(cluster) => cluster.history(registry, place).await?,
         None => {
             let report = status::report(&StateFolder::find(&place.state)?).await?;
             serde_json::from_value(report["history"].clone()).unwrap_or_default()
@@ -141,4 +170,24 @@ async fn watch(place: &Place) -> Result<Code> {
         bail!("nothing runs there: start it with `fairway up`");
     }
     Ok(Code::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_of_a_verb_stands_alone() {
+        let said = |codes: &[&str]| codes.iter().map(|code| Reason::new(code, "why")).collect::<Vec<_>>();
+        let codes = |reasons: Vec<Reason>| reasons.into_iter().map(|reason| reason.code).collect::<Vec<_>>();
+        for (all, answer) in [
+            (&["NothingToPause", "NoVersion", "Cooldown"][..], &["NothingToPause"][..]),
+            (&["Retried", "RolloutStarted", "RolloutActive"], &["Retried", "RolloutStarted"]),
+            (&["RolledBack", "Barred", "TelemetryMissing"], &["RolledBack", "Barred"]),
+            (&["Baking"], &["Baking"]),
+            (&[], &[]),
+        ] {
+            assert_eq!(codes(answers(said(all))), answer, "{all:?}");
+        }
+    }
 }

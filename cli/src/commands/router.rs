@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::up::{Signals, bind};
 use crate::args::Router;
 use crate::exit::{Code, Invalid};
-use crate::plane::{Bucket, Keeper, OrdersFile, history};
+use crate::plane::{Bucket, Keeper, OrdersFile, Restored, history};
 use crate::runtime::Clock;
 
 /// Wait after the API server could not be found.
@@ -55,20 +56,20 @@ pub async fn run(router: Router) -> Result<Code> {
     receiver.mark_changed();
     // Before histories are restored: what is taken up depends on it.
     plane.meet(orders.peers.clone());
-    let (stop, silence) = (CancellationToken::new(), CancellationToken::new());
-    let telling = token.clone().map(|(_, text)| tokio::spawn(tell_peers(plane.clone(), text, silence.clone())));
+    // Of what was answered to the last is told and kept, too.
+    let (stop, answered) = (CancellationToken::new(), CancellationToken::new());
+    let telling = token.clone().map(|(_, text)| tokio::spawn(tell_peers(plane.clone(), text, answered.clone())));
     let token = token.map(|(token, _)| token);
     let (known, knows) = oneshot::channel();
-    let keeping = tokio::spawn(records(router.clone(), plane.clone(), clock, known, stop.clone()));
+    let keeping = tokio::spawn(records(router.clone(), plane.clone(), clock, known, answered.clone()));
     let following = tokio::spawn(follow(plane.clone(), receiver, ConnectConfig::new(&router.model), stop.clone()));
     // Users are better served by a router that knows them and its versions; but neither a bucket nor a server that does
     // not answer keeps anybody waiting.
     let all = async { tokio::join!(knows, can_ask(&plane, &orders)) };
     let _ = tokio::time::timeout(KNOWS_WITHIN, all).await;
     let served = serve(&mut signals, listeners, plane, token, &stop).await;
+    answered.cancel();
     following.await?;
-    // Of what was answered to the last, too.
-    silence.cancel();
     if let Some(telling) = telling {
         telling.await?;
     }
@@ -192,13 +193,33 @@ async fn records(
             () = tokio::time::sleep(OPEN_AGAIN) => {}
         }
     };
-    let restored = bucket.restore(&plane).await;
+    let knows = Arc::new(AtomicBool::new(false));
+    let keeper = Keeper::new(bucket.clone(), plane.clone(), clock.clone(), knows.clone());
+    let begins = async {
+        begin(&bucket, model, &plane, clock, known).await;
+        knows.store(true, Ordering::Relaxed);
+        std::future::pending().await
+    };
+    tokio::select! {
+        () = keeper.keep(stop) => {}
+        () = begins => {}
+    }
+}
+
+/// Takes up the users' histories from the bucket, or from the model's data where nobody is there.
+async fn begin(bucket: &Bucket, model: ModelLog, plane: &Arc<DataPlane>, clock: Clock, known: oneshot::Sender<()>) {
+    let restored = loop {
+        match bucket.restore(plane).await {
+            Ok(restored) => break restored,
+            Err(error) => tracing::warn!("users begin without a history, and none is kept yet: {error:#}"),
+        }
+        tokio::time::sleep(OPEN_AGAIN).await;
+    };
     // Whoever waited may have begun already.
     let _ = known.send(());
-    if !restored {
-        tokio::spawn(history::seed(model, plane.clone(), clock.clone(), stop.clone()));
+    if restored == Restored::Nobody {
+        history::seed(model, plane.clone(), clock).await;
     }
-    Keeper::new(bucket, plane, clock).keep(stop).await;
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub async fn run(run: Run) -> Result<Code> {
         Run::Start { name, reason, force, wait, timeout, place } => {
             let name = name.unwrap_or_else(|| format!("asked-{}", Clock::real().now().as_millisecond()));
             if let Some(cluster) = Cluster::named(&place).await? {
-                return cluster.start_run(&name, force, wait.then_some(timeout.std()), &place).await;
+                return cluster.start_run(&name, &reason, force, wait.then_some(timeout.std()), &place).await;
             }
             start(&name, &reason, force, wait.then_some(timeout.std()), &place).await
         }
@@ -48,9 +48,12 @@ pub async fn run(run: Run) -> Result<Code> {
             Some(cluster) => cluster.watch_run(&name, timeout.std(), &place).await,
             None => watch(&name, timeout.std(), &place).await,
         },
-        Run::Logs { name, place } => logs(&name, &place).await,
+        Run::Logs { name, place } => match Cluster::named(&place).await? {
+            Some(cluster) => cluster.run_logs(&name, &place).await,
+            None => logs(&name, &place).await,
+        },
         Run::Cancel { name, place } => match Cluster::named(&place).await? {
-            Some(cluster) => cluster.cancel_run(&name).await,
+            Some(cluster) => cluster.cancel_run(&name, &place).await,
             None => cancel(&name, &place).await,
         },
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use fairway_api::{FieldError, ManifestError, Manifests};
+use fairway_api::{FieldError, Located, ManifestError, Manifests, ObjectKey, Other};
 use serde::Serialize;
 
 use crate::args::Validate;
@@ -12,37 +12,65 @@ use crate::exit::{Code, Invalid};
 use crate::story::Story;
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Checked {
     models: Vec<String>,
     endpoints: Vec<String>,
     runs: Vec<String>,
+    experiments: Vec<String>,
+    approvals: Vec<String>,
+    /// Documents that were passed over, each with its place.
+    passed_over: Vec<String>,
     warnings: Vec<String>,
 }
 
 /// Checks a folder or a file.
 ///
 /// # Errors
-/// All that is wrong, in one message.
+/// All that is wrong, in one message; or there is nothing of Fairway's.
 pub fn run(validate: &Validate) -> Result<Code> {
     let manifests = load_offline(&validate.path, &validate.variables)?;
     let checked = Checked {
-        models: manifests.models.keys().map(ToString::to_string).collect(),
-        endpoints: manifests.endpoints.keys().map(ToString::to_string).collect(),
-        runs: manifests.runs.keys().map(ToString::to_string).collect(),
+        models: names(&manifests.models),
+        endpoints: names(&manifests.endpoints),
+        runs: names(&manifests.runs),
+        experiments: names(&manifests.experiments),
+        approvals: names(&manifests.approvals),
+        passed_over: manifests.others.iter().filter(|other| other.value.kind != "Story").map(passed_over).collect(),
         warnings: manifests.warnings().iter().map(ToString::to_string).collect(),
     };
+    let kinds = [&checked.models, &checked.endpoints, &checked.runs, &checked.experiments, &checked.approvals];
+    if kinds.iter().all(|kind| kind.is_empty()) {
+        let passed: String = checked.passed_over.iter().map(|one| format!("\npassed over: {one}")).collect();
+        let path = validate.path.display();
+        bail!(Invalid(format!("there is no manifest of Fairway in {path} (apiVersion: fairway.dev/v1alpha1){passed}")));
+    }
     validate.output.print(&checked, |checked| {
-        let mut text = checked.warnings.join("\n");
+        let mut lines = checked.warnings.clone();
+        lines.extend(checked.passed_over.iter().map(|one| format!("passed over: {one}")));
         let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-        text.push_str(&format!(
-            "\nvalid: {}, {}, {}\n",
+        let mut counts = vec![
             count(checked.models.len(), "model"),
             count(checked.endpoints.len(), "endpoint"),
-            count(checked.runs.len(), "run")
-        ));
-        text.trim_start().to_owned()
+            count(checked.runs.len(), "run"),
+        ];
+        let seldom = [(&checked.experiments, "experiment"), (&checked.approvals, "approval")];
+        counts.extend(seldom.iter().filter(|(all, _)| !all.is_empty()).map(|(all, what)| count(all.len(), what)));
+        lines.push(format!("valid: {}", counts.join(", ")));
+        lines.join("\n")
     })?;
     Ok(Code::Done)
+}
+
+fn names<T>(objects: &BTreeMap<ObjectKey, Located<T>>) -> Vec<String> {
+    objects.keys().map(ToString::to_string).collect()
+}
+
+/// A document of somebody else's, and what it was probably meant to be.
+fn passed_over(other: &Located<Other>) -> String {
+    let Other { api_version, kind, .. } = &other.value;
+    let guess = other.value.guess().map(|guess| format!(": did you mean apiVersion: {guess}?")).unwrap_or_default();
+    format!("{}:{}: {kind} ({api_version}){guess}", other.file, other.start.line)
 }
 
 /// Loads manifests, prints what this version does not act on, and refuses what is wrong.

@@ -8,9 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use fairway_registry::ModelLog;
 use fairway_server::Router;
-use fairway_trainer::Data;
+use fairway_trainer::{Data, DataError};
 use jiff::Timestamp;
-use tokio_util::sync::CancellationToken;
 
 use crate::runtime::Clock;
 use crate::train::RunPlan;
@@ -31,8 +30,8 @@ pub fn take(router: &Router, data: &Data) {
     router.seed(history);
 }
 
-/// Waits for the model's first run, reads what it read, and fills the router with it.
-pub async fn seed(log: ModelLog, router: Arc<Router>, clock: Clock, stop: CancellationToken) {
+/// Waits for the model's first run, reads what it read, and fills the router with it; or gives up in the end.
+pub async fn seed(log: ModelLog, router: Arc<Router>, clock: Clock) {
     for _ in 0..TRIES {
         match rows(&log, &clock).await {
             Ok(Some(data)) => {
@@ -46,12 +45,14 @@ pub async fn seed(log: ModelLog, router: Arc<Router>, clock: Clock, stop: Cancel
                 return;
             }
             Ok(None) => {}
+            // They were read, and there is nobody in them to speak of.
+            Err(error) if matches!(error.downcast_ref(), Some(DataError::TooFewRows { .. })) => {
+                tracing::warn!("users begin without a history: {error:#}");
+                return;
+            }
             Err(error) => tracing::debug!("the model's data cannot be read yet: {error:#}"),
         }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(AGAIN) => {}
-        }
+        tokio::time::sleep(AGAIN).await;
     }
     tracing::warn!("users begin without a history: the model's data could not be read");
 }

@@ -8,7 +8,7 @@ pub mod history;
 mod orders_file;
 mod placed;
 
-pub use bucket::{Bucket, Keeper};
+pub use bucket::{Bucket, Keeper, Restored};
 pub use fetched::fetched;
 pub use foreign::Behind;
 pub use orders_file::OrdersFile;

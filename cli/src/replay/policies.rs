@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use fairway_model::{Interactions, ItemTexts, Query, Recommender, Seen, top_k};
-use fairway_trainer::{CancelFlag, Silent};
+use fairway_trainer::{CancelFlag, Silent, families};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -118,16 +118,8 @@ impl Fitted {
         let end = at.as_millisecond();
         let data = rows.between(end - family.history.as_millis() as i64, end);
         let (features, texts) = (fairway_model::FeatureDefinitions::default(), ItemTexts::default());
-        let recommender = fairway_trainer::families::fit(
-            &family.name,
-            &family.parameters,
-            &data,
-            &texts,
-            &features,
-            1,
-            &Silent,
-            &CancelFlag::new(),
-        )?;
+        let inputs = families::Inputs { data: &data, items: &texts, features: &features, seed: 1, from: None };
+        let recommender = families::fit(&family.name, &family.parameters, inputs, &Silent, &CancelFlag::new())?;
         let to_model: Vec<Option<u32>> = rows.items.iter().map(|name| recommender.items().get(name)).collect();
         let mut to_data = vec![0; recommender.items().len()];
         for (index, item) in to_model.iter().enumerate() {

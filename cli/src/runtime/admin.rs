@@ -12,6 +12,7 @@ use axum::{Json, Router};
 use fairway_core::Reason;
 use fairway_core::endpoint::RolloutRequest;
 use fairway_core::model::ModelRequest;
+use fairway_server::AdminToken;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -103,10 +104,7 @@ async fn command(
 }
 
 fn is_authorised(state: &AdminState, headers: &HeaderMap) -> bool {
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let wanted = format!("Bearer {}", state.token);
-    // Constant time in the content: every byte is compared.
-    given.len() == wanted.len() && given.bytes().zip(wanted.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
+    AdminToken::new(&state.token).is_some_and(|token| token.is_shown(headers))
 }
 
 fn problem(status: StatusCode, detail: &str) -> Response {

@@ -9,17 +9,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use fairway_api::ModelExperimentStatus;
 use fairway_controller::{DecidedBy, Kept, Wanted, experiment_conditions, experiment_status};
-use fairway_core::endpoint::{self, EndpointEffect, EndpointInputs, EndpointStatus, RolloutRequest, RolloutResult};
+use fairway_core::endpoint::{self, EndpointEffect, EndpointInputs, EndpointStatus, RolloutRequest};
 use fairway_core::experiment::ExperimentStatus;
 use fairway_core::model::{self, Champion, ModelEffect, ModelObserved, ModelRequest, ModelStatus};
 use fairway_core::{Condition, Plan, Reason};
-use fairway_registry::{EndpointLog, ModelLog, Registry, State};
+use fairway_registry::{EndpointLog, Error as RegistryError, ModelLog, Registry, State};
 use fairway_server::Router;
 use fairway_wire::Window;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
+use super::effects::{Pending, Unmet};
 use super::training::Training;
 use super::versions::Versions;
 use super::{Clock, Journal, Meter, Spec};
@@ -66,6 +67,8 @@ pub struct Runtime {
     pub(super) refused: BTreeMap<String, Reason>,
     /// Windows that are not yet in the bucket.
     pub(super) unkept: VecDeque<Window>,
+    /// Effects that the bucket has refused, by what they change in it.
+    pub(super) unmet: BTreeMap<String, Unmet>,
     pub(super) upkeep: Upkeep,
 }
 
@@ -81,8 +84,10 @@ struct Asked {
 pub(super) struct Upkeep {
     pub(super) snapshot: Instant,
     pub(super) decided: Instant,
-    /// Files of decisions written so far.
+    /// Files of decisions made so far.
     pub(super) decisions: u64,
+    /// The newest of them, while the bucket has not taken it.
+    pub(super) pending: Option<Pending>,
     /// When this process started.
     pub(super) started: Instant,
     /// When versions that no rule keeps were last looked for.
@@ -99,7 +104,6 @@ impl Runtime {
     /// The bucket cannot be read or written.
     pub async fn look(&mut self) -> Result<Timestamp> {
         let now = self.clock.now();
-        self.carry_out(now).await?;
         let fresh = self.router.take_windows();
         self.endpoint.take_in(&fresh);
         self.model.take_in(&fresh);
@@ -129,34 +133,34 @@ impl Runtime {
         let policy = &self.spec.endpoint_policy;
         let endpoint = endpoint::decide(policy, &inputs.with(&self.endpoint.status, &self.endpoint.unread), now);
         self.keep_endpoint(now, inputs, &endpoint).await?;
-        self.carry_out(now).await?;
-        let model = self.decide_model(now, &wanted, run_end.as_ref(), &asked.model);
-        self.keep_model(now, &model, run_end.is_some() || !asked.model.is_empty()).await?;
-        if run_end.is_some() {
-            self.training = None;
+        self.carry_out(now).await;
+        let mut reasons = endpoint.reasons;
+        let mut next_look = endpoint.next_look;
+        if let Some(reason) = self.lacks_stable() {
+            reasons.extend((!asked.model.is_empty()).then_some(reason));
+        } else {
+            let model = self.decide_model(now, &wanted, run_end.as_ref(), &asked.model);
+            self.keep_model(now, &model, run_end.is_some() || !asked.model.is_empty()).await?;
+            if run_end.is_some() {
+                self.training = None;
+            }
+            self.carry_out(now).await;
+            reasons.extend(model.reasons);
+            next_look = next_look.min(model.next_look);
         }
-        self.carry_out(now).await?;
-
         for answer in asked.answers {
-            let reasons = endpoint.reasons.iter().chain(&model.reasons).cloned().collect();
             // Whoever asked may have gone.
-            let _ = answer.send(reasons);
+            let _ = answer.send(reasons.clone());
         }
-        Ok(endpoint.next_look.min(model.next_look))
+        Ok(next_look)
     }
 
-    /// Carries out what the last plans say. Nothing new is decided before it is done, so that a plan is either carried
-    /// out whole or the last one in the bucket.
-    async fn carry_out(&mut self, now: Timestamp) -> Result<()> {
-        while let Some(effect) = self.endpoint.undone.front().cloned() {
-            self.carry_out_endpoint(&effect, now).await?;
-            self.endpoint.undone.pop_front();
-        }
-        while let Some(effect) = self.model.undone.front().cloned() {
-            self.carry_out_model(&effect, now).await?;
-            self.model.undone.pop_front();
-        }
-        Ok(())
+    /// Nothing is decided about the model while the version that serves is on its way back here, after a start: it would
+    /// look as if there were none.
+    fn lacks_stable(&self) -> Option<Reason> {
+        let stable = self.endpoint.status.stable.as_ref()?;
+        let message = format!("version {}, which serves, is not loaded yet: ask again", stable.version);
+        self.versions.is_on_its_way(&stable.digest).then(|| Reason::new("Loading", message))
     }
 
     async fn take_commands(&mut self) -> Asked {
@@ -234,8 +238,7 @@ impl Runtime {
             let trained_through = Timestamp::from_millisecond(bundle.manifest.trained_through_ms).ok()?;
             Some(Champion { target, trained_through, profile: &bundle.profile })
         });
-        let ended: Vec<(String, RolloutResult)> =
-            status.history.iter().map(|ended| (ended.id.clone(), ended.result)).collect();
+        let ended = status.endings(&self.spec.endpoint);
         let observed = ModelObserved {
             status: &self.model.status,
             champion,
@@ -262,15 +265,18 @@ impl Runtime {
         inputs: EndpointInputs,
         plan: &Plan<EndpointEffect, EndpointStatus>,
     ) -> Result<()> {
-        let matters = plan.effects.iter().any(endpoint_effect_matters) || !inputs.requests.is_empty();
+        let matters = |effect: &EndpointEffect| endpoint_effect_matters(effect) && !self.waits(effect);
+        let matters = plan.effects.iter().any(matters) || !inputs.requests.is_empty();
         let is_kept = self.endpoint.must_store(plan, matters);
         if is_kept {
             let policy = self.spec.endpoint_policy.clone();
             let stored = self.endpoint.to_store(now, Some(Box::new(DecidedBy { policy, inputs })), plan);
-            self.endpoint_log
-                .append_plan(self.endpoint.seq + 1, &stored)
-                .await
-                .context("storing the endpoint's plan (does another process serve it from the same registry?)")?;
+            if let Err(error) = self.endpoint_log.append_plan(self.endpoint.seq + 1, &stored).await {
+                if has_gone_on(&error) {
+                    self.reread_endpoint(now).await?;
+                }
+                return Err(error).context("storing the endpoint's plan");
+            }
         }
         self.endpoint.adopt(plan, is_kept);
         self.journal.note(now, "endpoint", &plan.reasons);
@@ -286,10 +292,12 @@ impl Runtime {
         let is_kept = self.model.must_store(plan, !plan.effects.is_empty() || has_news);
         if is_kept {
             let stored = self.model.to_store(now, None, plan);
-            self.model_log
-                .append_plan(self.model.seq + 1, &stored)
-                .await
-                .context("storing the model's plan (does another process train it from the same registry?)")?;
+            if let Err(error) = self.model_log.append_plan(self.model.seq + 1, &stored).await {
+                if has_gone_on(&error) {
+                    self.reread_model(now).await?;
+                }
+                return Err(error).context("storing the model's plan");
+            }
         }
         self.model.adopt(plan, is_kept);
         self.journal.note(now, "model", &plan.reasons);
@@ -389,6 +397,12 @@ pub(super) fn facts<'a>(endpoint: &'a [Condition], model: &'a [Condition]) -> Ve
         conditions.iter().map(move |condition| Fact { of, condition }).collect::<Vec<_>>()
     };
     [of("endpoint", endpoint), of("model", model)].into_iter().flatten().collect()
+}
+
+/// Whether there is a later plan than the one that this loop goes on from: another process has stored it, or this one has,
+/// and the answer was lost.
+fn has_gone_on(error: &RegistryError) -> bool {
+    matches!(error, RegistryError::Conflict { .. })
 }
 
 /// A renewed lease and a load change nothing that must be remembered.

@@ -2,6 +2,7 @@
 //! the plan, carries its effects out, and reports. It decides nothing itself.
 
 mod admin;
+mod backoff;
 mod clock;
 mod effects;
 mod journal;
@@ -9,6 +10,8 @@ mod look;
 mod progress;
 mod restore;
 mod spec;
+#[cfg(test)]
+mod tests;
 mod tidy;
 mod training;
 mod versions;

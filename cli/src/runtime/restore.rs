@@ -15,14 +15,18 @@ use fairway_wire::Route;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
+use super::effects::CACHE;
 use super::look::{Experiment, Upkeep, facts};
 use super::versions::Versions;
-use super::{Clock, Command, Journal, Meter, Runtime, Spec, Stored};
+use super::{Clock, Command, Journal, Meter, Runtime, Spec, Stored, window_key};
 
 /// Commands that may wait.
 const COMMANDS_MAX: usize = 64;
 /// Shortest window in real time: under a fast clock windows grow, so that they are not too many.
 const WINDOW_REAL: Duration = Duration::from_millis(250);
+/// What is said of a plan that was not the last one that this process knew.
+const GONE_ON: &str =
+    "is in the bucket already: an answer of the bucket was lost, or another process serves from it too";
 /// Length of a window in real time.
 const WINDOW: Duration = Duration::from_secs(10);
 
@@ -48,7 +52,7 @@ impl Runtime {
         let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
         let now = Instant::now();
         let mut runtime = Self {
-            versions: Versions::new(state.join("cache"), spec.signers.clone()),
+            versions: Versions::new(state.join(CACHE), spec.signers.clone()),
             work: state.to_owned(),
             training: None,
             model: model.as_ref().map_or_else(
@@ -60,7 +64,8 @@ impl Runtime {
                 |(seq, stored)| Kept::new(stored.plan.status.clone(), *seq),
             ),
             unkept: VecDeque::new(),
-            upkeep: Upkeep { snapshot: now, decided: now, decisions: 0, started: now, collected: None },
+            unmet: BTreeMap::new(),
+            upkeep: Upkeep { snapshot: now, decided: now, decisions: 0, pending: None, started: now, collected: None },
             journal: Journal::default(),
             registry: registry.clone(),
             meter: Meter::default(),
@@ -73,8 +78,10 @@ impl Runtime {
             archived: BTreeSet::new(),
             refused: BTreeMap::new(),
         };
-        let model_effects = model.map(|(_, stored)| stored.plan.effects).unwrap_or_default();
-        runtime.take_up(&model_effects).await?;
+        let cancelled = |effect: &ModelEffect| matches!(effect, ModelEffect::CancelRun { .. });
+        let effects = model.into_iter().flat_map(|(_, stored)| stored.plan.effects);
+        runtime.model.undone = effects.filter(cancelled).collect();
+        runtime.take_up().await?;
         Ok((runtime, commands_in))
     }
 
@@ -95,7 +102,7 @@ impl Runtime {
         &self.router
     }
 
-    async fn take_up(&mut self, model: &[ModelEffect]) -> Result<()> {
+    async fn take_up(&mut self) -> Result<()> {
         if let Some(bytes) = self.endpoint_log.get_state("users").await? {
             let router = self.router.clone();
             let restored = tokio::task::spawn_blocking(move || router.restore(&bytes)).await?;
@@ -117,11 +124,39 @@ impl Runtime {
         let now = self.clock.now();
         if let Some(run) = self.model.status.run.clone() {
             self.journal.add(now, "train", "RunResumed", format!("run {} is taken up again", run.name));
-            self.start_training(&run.name, &run.reason, run.mode, now).await?;
+            self.start_training(&run.name, &run.reason, run.mode, now);
         }
-        for effect in model.iter().filter(|effect| matches!(effect, ModelEffect::CancelRun { .. })) {
-            self.carry_out_model(effect, now).await?;
+        self.carry_out(now).await;
+        Ok(())
+    }
+
+    /// Goes on from the endpoint's newest plan, which is not the one that this loop had stored last.
+    pub(super) async fn reread_endpoint(&mut self, now: Timestamp) -> Result<()> {
+        let newest = self.endpoint_log.latest_plan().await.context("reading the endpoint's newest plan")?;
+        let Some((seq, stored)) = newest else { return Ok(()) };
+        self.endpoint = gone_on(&mut self.endpoint, seq, stored);
+        self.journal.add(now, "rollout", "PlanReread", format!("the endpoint's plan {seq} {GONE_ON}"));
+        if let Some(route) = &self.endpoint.status.route {
+            self.router.set_route(route.clone());
         }
+        self.carry_out(now).await;
+        Ok(())
+    }
+
+    /// Goes on from the model's newest plan, likewise. A run that it does not know is no longer this loop's.
+    pub(super) async fn reread_model(&mut self, now: Timestamp) -> Result<()> {
+        let newest = self.model_log.latest_plan().await.context("reading the model's newest plan")?;
+        let Some((seq, stored)) = newest else { return Ok(()) };
+        self.model = gone_on(&mut self.model, seq, stored);
+        self.journal.add(now, "train", "PlanReread", format!("the model's plan {seq} {GONE_ON}"));
+        let run = self.model.status.run.clone();
+        if let Some(training) = self.training.take_if(|it| run.as_ref().is_none_or(|run| run.name != it.name())) {
+            training.abandon();
+        }
+        if let Some(run) = run {
+            self.start_training(&run.name, &run.reason, run.mode, now);
+        }
+        self.carry_out(now).await;
         Ok(())
     }
 
@@ -161,6 +196,20 @@ impl Runtime {
         self.flush_decisions(now).await?;
         self.snapshot().await
     }
+}
+
+/// What a loop remembers, when it goes on from a plan that it did not know. Windows that the plan has taken in are not
+/// counted again.
+fn gone_on<Effect: Clone, Status: Clone + PartialEq>(
+    before: &mut Kept<Effect, Status>,
+    seq: u64,
+    stored: Stored<Effect, Status>,
+) -> Kept<Effect, Status> {
+    let mut kept = Kept::new(stored.plan.status, seq);
+    kept.undone = stored.plan.effects.into();
+    kept.unread = std::mem::take(&mut before.unread);
+    kept.unread.retain(|window| !stored.read.contains(&window_key(window)));
+    kept
 }
 
 fn router_config(spec: &Spec, clock: &Clock) -> RouterConfig {

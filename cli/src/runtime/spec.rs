@@ -73,9 +73,6 @@ pub struct Recipe {
     refit: bool,
 }
 
-/// Shortest holdout that a champion's own data may push an evaluation to.
-const HOLDOUT_MIN: Duration = Duration::from_secs(86_400);
-
 impl Spec {
     /// Takes the one endpoint of the manifests and its model.
     ///
@@ -170,14 +167,8 @@ impl Recipe {
         &self.parameters
     }
 
-    /// A champion that was refitted on everything knows what was consumed until then: a holdout from before would favour
-    /// it. So the holdout shrinks to what is new, but not below a day.
-    fn holdout_unseen(&self, as_of: Timestamp, champion_knows_until: Option<Timestamp>) -> Duration {
-        let unseen = champion_knows_until.map(|until| fairway_core::plan::elapsed(until, as_of).max(HOLDOUT_MIN));
-        unseen.map_or(self.holdout, |unseen| unseen.min(self.holdout))
-    }
-
-    /// The plan of a run, resolved once: what it will read, and up to which moment.
+    /// The plan of a run, resolved once: what it will read, and up to which moment. `previous_newest` is the newest row that
+    /// the champion knows.
     pub fn plan(
         &self,
         run: &str,
@@ -192,6 +183,7 @@ impl Recipe {
             trigger: Some(cause.reason.code.clone()),
             evidence: cause.evidence,
             champion: cause.champion,
+            warm_start: cause.mode.warm_start,
             seed: 1,
             data: DataSpec {
                 previous_newest,
@@ -201,7 +193,7 @@ impl Recipe {
             features: self.features.clone(),
             family: self.family.clone(),
             parameters: self.parameters.clone(),
-            holdout: self.holdout_unseen(as_of, previous_newest),
+            holdout: self.holdout,
             refit: self.refit,
             as_of,
         }
@@ -212,7 +204,7 @@ impl Recipe {
 pub struct Cause<'a> {
     /// The trigger.
     pub reason: &'a fairway_core::Reason,
-    /// How it trains. No family of this version can begin from weights, so a warm start begins from nothing.
+    /// How it trains.
     pub mode: fairway_core::model::RunMode,
     /// What the monitors held when it was decided.
     pub evidence: BTreeMap<String, serde_json::Value>,

@@ -1,5 +1,6 @@
-//! Deletes versions that the model's retention no longer keeps, once a day, beside the loop: it holds nothing up, and
-//! what goes wrong is told and tried again the next day. What may go, and when, is the registry's to say.
+//! Deletes versions that the model's retention no longer keeps, and local copies of those that do not serve, once a day,
+//! beside the loop: it holds nothing up, and what goes wrong is told and tried again the next day. What may go from the
+//! registry, and when, is the registry's to say.
 
 use std::time::Instant;
 
@@ -22,6 +23,10 @@ impl Runtime {
             return;
         }
         self.upkeep.collected = Some(Instant::now());
+        // A run that was taken up again may be reading a champion that serves no more.
+        if self.training.is_none() {
+            self.versions.evict();
+        }
         let (registry, log, spec, journal) =
             (self.registry.clone(), self.model_log.clone(), self.spec.clone(), self.journal.clone());
         tokio::spawn(async move {

@@ -71,9 +71,8 @@ impl Attempt<'_> {
         let RunPlan { training, admission, .. } = plan.clone();
         let work = work.to_owned();
         let fit = move || {
-            let champion = champion.as_ref().map(|bundle| &*bundle.recommender);
             let judge = |evaluation: &Evaluation| judge(&admission, evaluation);
-            fairway_trainer::train(&training, &data, champion, &work, &progress, &cancel, &judge)
+            fairway_trainer::train(&training, &data, champion.as_deref(), &work, &progress, &cancel, &judge)
         };
         let outcome = tokio::task::spawn_blocking(fit).await.context("the trainer broke down")?;
         Ok(match outcome {

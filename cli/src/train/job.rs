@@ -10,14 +10,11 @@ use anyhow::{Context, Result, anyhow, bail};
 use fairway_core::model::RunEnd;
 use fairway_core::plan::spell;
 use fairway_model::Bundle;
-use fairway_registry::{
-    Access, Author, Created, Digest, Error as RegistryError, ModelLog, Progress, Registry, RunLog, StoreOptions,
-    Uploading,
-};
+use fairway_registry::{Access, Author, Created, ModelLog, Progress, Registry, RunLog, StoreOptions, Uploading};
 use fairway_trainer::{CancelFlag, Trained};
 
 use super::beat::{Told, telling};
-use super::{Attempt, Attempted, RunPlan, TrainResult, code};
+use super::{Attempt, Attempted, RunPlan, TrainResult, champion, code};
 use crate::exit::{Code, Invalid};
 use crate::runtime::{Clock, Meter};
 
@@ -177,17 +174,9 @@ impl Job {
 
     /// The version beside which the candidate is judged, if the plan names one; or why it never can be had.
     pub(super) async fn champion(&self, found: &Found, meter: &Meter) -> Result<Result<Option<Arc<Bundle>>, String>> {
-        let Some(champion) = &found.plan.training.champion else { return Ok(Ok(None)) };
+        let Some(digest) = &found.plan.training.champion else { return Ok(Ok(None)) };
         meter.enter(&self.run, "champion", 0);
-        let digest: Digest = champion.parse().map_err(|error: RegistryError| Invalid(error.to_string()))?;
-        let refused = |why: String| format!("the champion {digest} cannot be had, to be judged beside: {why}");
-        let dir = match found.log.fetch(&digest, &self.work.join("cache")).await {
-            Ok(dir) => dir,
-            Err(error) if is_final(&error) => return Ok(Err(refused(error.to_string()))),
-            Err(error) => return Err(error).context("fetching the champion"),
-        };
-        let bundle = tokio::task::spawn_blocking(move || Bundle::load(&dir)).await?;
-        Ok(bundle.map(|bundle| Some(Arc::new(bundle))).map_err(|error| refused(error.to_string())))
+        Ok(champion(&found.log, digest, &self.work.join("cache")).await?.map(Some))
     }
 
     async fn upload(&self, found: &Found, trained: &Trained) -> Result<TrainResult> {
@@ -207,7 +196,7 @@ impl Job {
                 let (metrics, labels, provenance) = (metrics.clone(), labels.clone(), provenance.clone());
                 Ok(TrainResult::Uploaded { digest, metrics, labels, kinds, provenance })
             }
-            Err(error) if is_final(&error) => Ok(TrainResult::Failed { why: error.to_string() }),
+            Err(error) if error.is_final() => Ok(TrainResult::Failed { why: error.to_string() }),
             Err(error) => Err(error).context("uploading the bundle"),
         }
     }
@@ -218,19 +207,4 @@ pub(super) struct Made {
     pub(super) metrics: std::collections::BTreeMap<String, f64>,
     pub(super) labels: std::collections::BTreeMap<String, String>,
     pub(super) provenance: serde_json::Value,
-}
-
-/// Whether trying again would end the same way. A store that cannot be reached, and a disk that is full, may be back.
-fn is_final(error: &RegistryError) -> bool {
-    use RegistryError::{Condemned, Corrupt, Deleted, Invalid, NotFound, Refused, Tampered};
-    matches!(
-        error,
-        NotFound(_)
-            | Deleted { .. }
-            | Condemned { .. }
-            | Refused { .. }
-            | Tampered { .. }
-            | Invalid { .. }
-            | Corrupt { .. }
-    )
 }

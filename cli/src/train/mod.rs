@@ -3,12 +3,14 @@
 
 mod attempt;
 mod beat;
+mod champion;
 mod container;
 mod job;
 mod judge;
 mod record;
 
 pub use attempt::{Attempt, Attempted, remove};
+pub use champion::champion;
 pub use container::{left_whole, prepare, publish};
 pub use fairway_controller::TrainResult;
 pub use job::{Ended, Job, run};

@@ -77,7 +77,7 @@ fn order(
     let route = json!({
         "generation": generation, "stable": target(stable.0, stable.1), "salt": "s", "holdback": 0,
         "canary": canary.map(|(version, digest)| json!({"target": target(version, digest), "weight": 1_000_000})),
-        "serve_baseline": false, "slow_over_ms": 500, "deadline_ms": 1_000, "lease_until": "2100-01-01T00:00:00Z",
+        "serve_baseline": false, "slow_over_ms": 500, "deadline_ms": 1_000, "lease_until": null,
     });
     let versions: Vec<Value> =
         servers.iter().map(|(version, digest, url)| json!({"target": target(*version, digest), "url": url})).collect();

@@ -1,7 +1,7 @@
 //! The CustomResourceDefinitions, and the reference of all fields, both generated from the types.
 
 use kube::CustomResourceExt;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::{Model, ModelApproval, ModelEndpoint, ModelExperiment, TrainingRun};
 
@@ -12,7 +12,13 @@ pub fn crds() -> Vec<Value> {
         .map(|crd| {
             let mut crd = serde_json::to_value(crd).expect("a CustomResourceDefinition is plain data");
             for version in crd["spec"]["versions"].as_array_mut().into_iter().flatten() {
-                tidy(&mut version["schema"]["openAPIV3Schema"]);
+                let schema = &mut version["schema"]["openAPIV3Schema"];
+                tidy(schema);
+                // Names of what is made, labels and the bucket's paths rest on it.
+                schema["x-kubernetes-validations"] = json!([{
+                    "rule": "self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+                    "message": "a name has lower-case letters, digits and -, begins and ends with a letter or digit, and has at most 63 of them"
+                }]);
             }
             crd
         })

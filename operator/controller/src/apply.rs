@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::call::{call, found};
+use crate::call::{call, found, is_conflict};
 use crate::context::Context;
 use crate::copies::Copies;
 use crate::held::{Held, Read};
@@ -55,13 +55,26 @@ pub(crate) async fn ensure<K: Made>(context: &Context, copies: &Copies<K>, desir
 /// # Errors
 /// See [`ensure`].
 pub(crate) async fn ensure_held<K: Read>(context: &Context, copies: &Copies<Held<K>>, desired: &Value) -> Result<()> {
+    ensure_held_with(context, copies, desired, desired).await
+}
+
+/// The same, where something of what is applied is no reason to apply it: what others go on to change.
+///
+/// # Errors
+/// See [`ensure`].
+pub(crate) async fn ensure_held_with<K: Read>(
+    context: &Context,
+    copies: &Copies<Held<K>>,
+    desired: &Value,
+    applied: &Value,
+) -> Result<()> {
     let (namespace, name) = place(desired)?;
     let existing = copies.get(namespace, name);
     if existing.as_ref().map_or(Ok(false), |it| it.stands(desired))? {
         return Ok(());
     }
     let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
-    let applied = patch(context, &api, &K::kind(&()), namespace, name, desired).await?;
+    let applied = patch(context, &api, &K::kind(&()), namespace, name, applied).await?;
     if let Some(existing) = existing.filter(|it| it.resource_version() == applied.resource_version()) {
         existing.is_as(desired);
     }
@@ -77,10 +90,21 @@ pub(crate) fn stands<K: Read>(copies: &Copies<Held<K>>, desired: &Value) -> Resu
     copies.get(namespace, name).map_or(Ok(false), |existing| existing.stands(desired))
 }
 
-/// Applies an object, whatever is there.
+/// Applies an object that says so little that nothing in it is in conflict with somebody else's by its name.
 ///
 /// # Errors
-/// The API server refuses or does not answer.
+/// See [`ensure`].
+pub(crate) async fn apply_if_free<K: Made>(context: &Context, desired: &Value) -> Result<()> {
+    let (namespace, name) = place(desired)?;
+    let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
+    refuse_others(&api, &K::kind(&()), namespace, name, desired).await?;
+    apply::<K>(context, desired).await
+}
+
+/// Applies an object, unless it is somebody else's.
+///
+/// # Errors
+/// The name is taken, or the API server refuses or does not answer.
 pub(crate) async fn apply<K: Made>(context: &Context, desired: &Value) -> Result<()> {
     let (namespace, name) = place(desired)?;
     let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
@@ -97,7 +121,9 @@ pub(crate) async fn apply_of(context: &Context, kind: &ApiResource, desired: &Va
     patch(context, &api, &kind.kind, namespace, name, desired).await.map(drop)
 }
 
-async fn patch<K: Clone + Debug + DeserializeOwned>(
+/// Takes fields from nobody before it is known whose the object is: what one finds under its name, made by others and unlabelled,
+/// is in no copy of the cluster.
+async fn patch<K: Clone + Debug + DeserializeOwned + Serialize>(
     context: &Context,
     api: &Api<K>,
     kind: &str,
@@ -105,10 +131,34 @@ async fn patch<K: Clone + Debug + DeserializeOwned>(
     name: &str,
     desired: &Value,
 ) -> Result<K> {
-    let params = PatchParams::apply(ACTOR).force();
+    let (what, patch, params) =
+        (|| format!("applying {kind} {namespace}/{name}"), Patch::Apply(desired), PatchParams::apply(ACTOR));
     context.metrics.write(kind);
     tracing::debug!(kind, namespace, name, "apply");
-    call(|| format!("applying {kind} {namespace}/{name}"), api.patch(name, &params, &Patch::Apply(desired))).await
+    match call(what, api.patch(name, &params, &patch)).await {
+        Err(error) if is_conflict(&error) => {
+            refuse_others(api, kind, namespace, name, desired).await?;
+            context.metrics.write(kind);
+            tracing::info!(kind, namespace, name, "taken back from whoever has changed it");
+            call(what, api.patch(name, &params.force(), &patch)).await
+        }
+        other => other,
+    }
+}
+
+/// Asks whose an object is, if there is one by this name.
+async fn refuse_others<K: Clone + Debug + DeserializeOwned + Serialize>(
+    api: &Api<K>,
+    kind: &str,
+    namespace: &str,
+    name: &str,
+    desired: &Value,
+) -> Result<()> {
+    let what = || format!("looking for {kind} {namespace}/{name}");
+    match call(what, async { found(api.get(name).await) }).await? {
+        Some(existing) => refuse_foreign(kind, &serde_json::to_value(existing)?, desired),
+        None => Ok(()),
+    }
 }
 
 /// Deletes an object that nobody watches, if it is there and the operator has made it.

@@ -83,6 +83,14 @@ impl Board {
         inner.windows.remove(key);
     }
 
+    /// Forgets what models and endpoints said that are gone.
+    pub(crate) fn keep(&self, models: impl Fn(&Key) -> bool, endpoints: impl Fn(&Key) -> bool) {
+        let mut inner = self.inner();
+        inner.endpoints.retain(|key, _| endpoints(key));
+        inner.baseline.retain(|key, _| models(key));
+        inner.windows.retain(|key, _| models(key));
+    }
+
     /// Windows for a model to look at, which are in the bucket already.
     pub(crate) fn hand_over(&self, model: &Key, windows: &[Window]) {
         if windows.is_empty() {
@@ -98,5 +106,25 @@ impl Board {
 
     pub(crate) fn take_windows(&self, model: &Key) -> Vec<Window> {
         self.inner().windows.remove(model).map(Vec::from).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rollout_of_an_endpoint_that_is_gone_holds_nobody_back() {
+        let key = |name: &str| ("shop".to_owned(), name.to_owned());
+        let board = Board::default();
+        let view = EndpointView { model: "recs".to_owned(), active: true, ..EndpointView::default() };
+        for name in ["stays", "gone"] {
+            board.tell_endpoint(&key(name), view.clone());
+        }
+        board.tell_baseline(&key("recs"), true);
+        board.keep(|_| true, |it| it.1 == "stays");
+        assert!(board.endpoints_of(&key("recs")).len() == 1 && board.serves_baseline(&key("recs")));
+        board.keep(|_| false, |_| false);
+        assert!(!board.has_told(&key("stays")) && !board.serves_baseline(&key("recs")));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use fairway_api::Model;
 use fairway_registry::{ModelLog, Registry, StoreOptions};
 use k8s_openapi::api::core::v1::Secret;
@@ -175,10 +175,15 @@ async fn open(client: &Client, namespace: &str, url: &str, secret: Option<&str>)
 /// Where a model's registry is.
 ///
 /// # Errors
-/// Nobody says.
+/// Nobody says, or it is the path of a folder, which each pod would have for itself.
 pub(crate) fn url_of<'a>(model: &'a Model, default: Option<&'a str>) -> Result<&'a str> {
     let named = model.spec.registry.as_deref().or(default);
-    named.context("spec.registry is not set and this operator has no default (--registry): name a bucket")
+    let url = named.context("spec.registry is not set and this operator has no default (--registry): name a bucket")?;
+    if !url.contains("://") {
+        let bucket = url.trim_matches(['.', '/']);
+        bail!("the registry `{url}` is a folder, which no other pod would see: name a bucket, such as s3://{bucket}");
+    }
+    Ok(url)
 }
 
 /// The variables that a Secret gives to containers: the names of its keys, without what they hold.
@@ -210,4 +215,30 @@ async fn options_of(client: &Client, namespace: &str, name: &str) -> Result<Stor
 async fn secret(client: &Client, namespace: &str, name: &str) -> Result<Secret> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     call(|| format!("reading the Secret {namespace}/{name} (spec.storageSecretRef)"), api.get(name)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_registry_is_a_bucket_that_all_pods_see() {
+        let model = |registry: Option<&str>| -> Model {
+            let data = json!({"interactions": {"url": "s3://b/x/", "sql": "SELECT 1"}});
+            let mut spec = json!({"data": data, "reward": {"event": "click", "within": "1h"}, "trainer": {"builtin": {"family": "ease"}}});
+            spec["registry"] = json!(registry);
+            let model =
+                json!({"apiVersion": "fairway.dev/v1alpha1", "kind": "Model", "metadata": {"name": "m"}, "spec": spec});
+            serde_json::from_value(model).unwrap()
+        };
+        let url = |named, default| url_of(&model(named), default).map(str::to_owned).map_err(|error| error.to_string());
+        assert_eq!(url(Some("s3://models"), Some("s3://other")), Ok("s3://models".to_owned()));
+        assert_eq!(url(None, Some("s3://other")), Ok("s3://other".to_owned()));
+        assert!(url(None, None).unwrap_err().contains("name a bucket"));
+        for (named, default) in [(Some("models"), None), (Some("./models"), None), (None, Some("models"))] {
+            assert!(url(named, default).unwrap_err().contains("such as s3://models"), "{named:?} {default:?}");
+        }
+    }
 }

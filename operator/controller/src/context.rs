@@ -26,7 +26,7 @@ use crate::optional::{Optional, ScaledObject};
 use crate::routers::Asker;
 use crate::scaler::Loads;
 use crate::settings::Settings;
-use crate::watch::Wake;
+use crate::wakes::Wake;
 
 /// An object of ours; one that cannot be read says so itself.
 pub(crate) type Guarded<K> = DeserializeGuard<K>;
@@ -34,6 +34,8 @@ pub(crate) type Guarded<K> = DeserializeGuard<K>;
 pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) settings: Settings,
+    /// Where it leads; none: everywhere.
+    pub(crate) namespace: Option<String>,
     pub(crate) models: Copies<Guarded<Model>>,
     pub(crate) endpoints: Copies<Guarded<ModelEndpoint>>,
     pub(crate) runs: Copies<Guarded<TrainingRun>>,
@@ -75,6 +77,11 @@ impl<L> Default for Loops<L> {
 impl<L: Default> Loops<L> {
     pub(crate) async fn of(&self, uid: &str) -> Arc<Mutex<L>> {
         self.0.lock().await.entry(uid.to_owned()).or_default().clone()
+    }
+
+    /// The objects that have one.
+    pub(crate) async fn uids(&self) -> Vec<String> {
+        self.0.lock().await.keys().cloned().collect()
     }
 
     pub(crate) async fn forget(&self, uid: &str) {

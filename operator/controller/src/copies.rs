@@ -9,6 +9,7 @@ use kube::Resource;
 use kube::runtime::reflector::store::WriterDropped;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
+use tokio::task::JoinSet;
 
 use crate::board::Key;
 
@@ -25,6 +26,8 @@ pub(crate) struct Copies<K: Resource<DynamicType = ()> + 'static> {
     store: Store<K>,
     owner: OwnerOf<K>,
     names: Arc<RwLock<Names>>,
+    /// What keeps it up to date.
+    task: Arc<JoinSet<()>>,
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Copies<K> {
@@ -51,13 +54,20 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Copies<K> {
         self.store.wait_until_ready().await
     }
 
+    /// The same; the watch ends with the last clone.
+    pub(crate) fn kept_by(self, task: impl Future<Output = ()> + Send + 'static) -> Self {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(task);
+        Self { task: Arc::new(tasks), ..self }
+    }
+
     /// Keeps the names, from a watch's events. To be put before what keeps the objects: whoever finds those finds their names.
     pub(crate) fn named(
         store: Store<K>,
         owner: OwnerOf<K>,
         events: impl Stream<Item = watcher::Result<Event<K>>>,
     ) -> (Self, impl Stream<Item = watcher::Result<Event<K>>>) {
-        let copies = Self { store, owner, names: Arc::default() };
+        let copies = Self { store, owner, names: Arc::default(), task: Arc::default() };
         let (names, mut anew) = (copies.names.clone(), Names::new());
         let noted = events.inspect_ok(move |event| {
             let mut names = names.write().unwrap_or_else(PoisonError::into_inner);
@@ -75,7 +85,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Copies<K> {
 
 impl<K: Resource<DynamicType = ()> + 'static> Clone for Copies<K> {
     fn clone(&self) -> Self {
-        Self { store: self.store.clone(), owner: self.owner, names: self.names.clone() }
+        Self { store: self.store.clone(), owner: self.owner, names: self.names.clone(), task: self.task.clone() }
     }
 }
 

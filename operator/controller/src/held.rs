@@ -195,6 +195,7 @@ impl Read for Pod {
         let mut conditions = status.conditions.unwrap_or_default();
         conditions.retain(|one| ["Ready", "DisruptionTarget"].contains(&one.type_.as_str()));
         Box::new(PodStatus {
+            phase: status.phase.filter(|phase| phase == "Failed" || phase == "Succeeded"),
             pod_ip: status.pod_ip,
             conditions: Some(conditions),
             init_container_statuses: failed(status.init_container_statuses),

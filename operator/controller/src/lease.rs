@@ -13,6 +13,7 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client, ResourceExt};
 
 use crate::call::call;
+use crate::names::{ACTOR, MANAGED_BY};
 use crate::settings::Settings;
 
 /// A candidate for the lead.
@@ -110,6 +111,8 @@ impl Candidate {
         let now = MicroTime(crate::clock::now());
         let before = lease.spec.take().unwrap_or_default();
         let transitions = before.lease_transitions.unwrap_or(0);
+        // People find it by this, whatever its name.
+        lease.labels_mut().insert(MANAGED_BY.to_owned(), ACTOR.to_owned());
         lease.spec = Some(LeaseSpec {
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: i32::try_from(self.length.as_secs()).ok(),

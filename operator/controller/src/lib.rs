@@ -8,11 +8,12 @@
 //! |---|---|
 //! | who leads | `lease` |
 //! | what the cluster says | `watch`, `copies`, `held`, `context` |
-//! | when an object is looked at, and by whom | `operator`, `look` |
+//! | when an object is looked at, and by whom | `operator`, `wakes`, `look` |
 //! | what an endpoint is, and what follows | `endpoint/{observe, build, apply, report}` |
 //! | what an endpoint's experiments ask for, and how they stand | `experiments`, `endpoint/trials` |
 //! | what a model is, and what follows | `model/{observe, build, apply, report}` |
 //! | what becomes of the bucket's data when an object is deleted | `deletion` |
+//! | what is forgotten when an object is gone | `gone` |
 //! | what becomes of old versions | `tidy` |
 //! | what routers saw | `routers` |
 //! | what is remembered between looks | `kept`, `board` |
@@ -34,6 +35,7 @@ mod copies;
 mod deletion;
 mod endpoint;
 mod experiments;
+mod gone;
 mod health;
 mod held;
 mod job_kinds;
@@ -54,6 +56,7 @@ mod routers;
 mod scaler;
 mod settings;
 mod tidy;
+mod wakes;
 mod wanted;
 mod watch;
 mod webhook;

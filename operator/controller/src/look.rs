@@ -24,6 +24,11 @@ use crate::{deletion, report};
 /// Wait after somebody else was first: what is there now is only not known yet.
 pub(crate) const AFTER_CONFLICT: Duration = Duration::from_secs(1);
 
+/// A look that was made, and whose status says so, but not all that was decided could be carried out.
+#[derive(Debug, thiserror::Error)]
+#[error("what was decided could be carried out in part only")]
+pub(crate) struct InPart;
+
 /// A kind with a loop of its own.
 pub(crate) trait Looked: Made + HasStatus<Status: Default + Serialize> {
     /// What is remembered between looks.
@@ -75,7 +80,8 @@ pub(crate) trait Looked: Made + HasStatus<Status: Default + Serialize> {
 pub(crate) async fn look<K: Looked>(context: &Arc<Context>, guarded: &Guarded<K>) -> Result<Action> {
     let object = match &guarded.0 {
         Ok(object) => object,
-        Err(invalid) => anyhow::bail!("the manifest cannot be read: {}", invalid.error),
+        // Another manifest wakes it.
+        Err(invalid) => return report::unreadable::<K>(context, invalid).await.map(|()| Action::await_change()),
     };
     let uid = object.uid().unwrap_or_default();
     let key: Key = (object.namespace().unwrap_or_default(), object.name_any());
@@ -92,7 +98,7 @@ pub(crate) async fn look<K: Looked>(context: &Arc<Context>, guarded: &Guarded<K>
             Err(error) => Err(error),
         }
     };
-    if let Err(error) = &outcome {
+    if let Some(error) = outcome.as_ref().err().filter(|error| !error.is::<InPart>()) {
         report::failure(context, object, error).await;
     }
     outcome

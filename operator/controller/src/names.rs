@@ -9,6 +9,8 @@ use sha2::{Digest, Sha256};
 pub(crate) const ACTOR: &str = "fairway";
 /// Field manager of statuses.
 pub(crate) const STATUS_MANAGER: &str = "fairway-status";
+/// The same where nothing is known of an object but that it cannot be read.
+pub(crate) const UNREADABLE_MANAGER: &str = "fairway-unreadable";
 
 /// Label of everything that the operator makes.
 pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";

@@ -1,5 +1,6 @@
 //! Running: the lead, the copies of the cluster, and who looks at what when.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ use crate::buckets::Buckets;
 use crate::context::{Context, Guarded, Loops};
 use crate::copies::{Copies, Owner, OwnerOf};
 use crate::endpoint::SERVICES_AT_ONCE;
+use crate::gone::forget_gone;
 use crate::health;
 use crate::held::Held;
 use crate::job_kinds::{JobSet, TrainJob};
@@ -37,7 +39,8 @@ use crate::routers::Asker;
 use crate::scaler::{self, Loads};
 use crate::settings::Settings;
 use crate::tidy::tidy;
-use crate::watch::{Pulse, Wake, Watched, wakes, watch};
+use crate::wakes::{Wake, wakes};
+use crate::watch::{Pulse, Watched, watch};
 
 /// The copies of the cluster must be there within this.
 const SYNCS_WITHIN: Duration = Duration::from_secs(120);
@@ -47,6 +50,8 @@ const AFTER_FAILURE: Duration = Duration::from_secs(5);
 const DEBOUNCE: Duration = Duration::from_millis(200);
 /// Longest that one look may take.
 const LOOK_WITHIN: Duration = Duration::from_secs(120);
+/// A namespace of several that could not be led is tried again after this.
+const LED_AGAIN: Duration = Duration::from_secs(30);
 
 /// A client of the cluster that this process is in, or that the kubeconfig names. Calls are not repeated by it: each look
 /// does everything again anyway, and a rollback must not wait behind retries.
@@ -100,7 +105,8 @@ pub async fn run(client: Client, settings: Settings, stop: CancellationToken) ->
     ended
 }
 
-/// Leads in all namespaces at once, or in each of those that were named.
+/// Leads in all namespaces at once, or in each of those that were named. Of these, one that is gone, or gives no rights any
+/// more, keeps nobody from the others.
 async fn lead_all(
     client: Client,
     settings: Settings,
@@ -110,9 +116,18 @@ async fn lead_all(
 ) -> Result<()> {
     let places: Vec<Option<String>> =
         if settings.watch.is_empty() { vec![None] } else { settings.watch.iter().cloned().map(Some).collect() };
-    let led = places.into_iter().map(|place| {
+    let lead_in = |place: Option<String>| {
         let shared = (metrics.clone(), loads.clone());
         lead(client.clone(), settings.clone(), shared, &pulse, place).boxed()
+    };
+    let led = places.into_iter().map(async |place| {
+        let Some(namespace) = &place else { return lead_in(place).await };
+        loop {
+            if let Err(error) = lead_in(place.clone()).await {
+                tracing::warn!(namespace, "not led, and tried again in {} s: {error:#}", LED_AGAIN.as_secs());
+            }
+            tokio::time::sleep(LED_AGAIN).await;
+        }
     });
     futures::future::try_join_all(led).await.map(drop)
 }
@@ -127,6 +142,9 @@ async fn lead(
     let (wake_models, models_woken) = wakes::<Guarded<Model>>();
     let (wake_endpoints, endpoints_woken) = wakes::<Guarded<ModelEndpoint>>();
     let context = Arc::new(observe(client, settings, namespace, shared, pulse, wake_models, wake_endpoints));
+    let (models, endpoints) = (context.models.store().clone(), context.endpoints.store().clone());
+    context.metrics.count("model", context.namespace.as_deref(), move || models.len());
+    context.metrics.count("endpoint", context.namespace.as_deref(), move || endpoints.len());
     synced(&context).await?;
     tracing::info!(models = context.models.store().len(), endpoints = context.endpoints.store().len(), "looking");
     let config = || controller::Config::default().debounce(DEBOUNCE).concurrency(context.settings.concurrency);
@@ -142,7 +160,8 @@ async fn lead(
         .for_each(|_| std::future::ready(()));
     tokio::select! {
         ((), ()) = futures::future::join(of_models, of_endpoints) => anyhow::bail!("the watches have ended"),
-        () = tidy(context) => anyhow::bail!("old versions are not looked for any more"),
+        () = tidy(context.clone()) => anyhow::bail!("old versions are not looked for any more"),
+        () = forget_gone(context) => anyhow::bail!("what is gone is not forgotten any more"),
     }
 }
 
@@ -201,11 +220,11 @@ fn observe(
     let ours = format!("{MANAGED_BY}={ACTOR}");
     let watches = Watches { client: &client, namespace: watched.as_deref(), ours: &ours, pulse };
     let (to_models, to_endpoints) = (&wake_models, &wake_endpoints);
-    let models = watches.own(to_models, |_| None, |it: &Guarded<Model>| vec![ObjectRef::from_obj(it)]);
-    let endpoints = watches.own(to_endpoints, serving, |it| vec![ObjectRef::from_obj(it)]);
-    let runs = watches.own(to_models, run_of, |it| run_of(it).map(object).into_iter().collect());
-    let approvals = watches.own(to_models, word_of, |it| word_of(it).map(object).into_iter().collect());
-    let experiments = watches.own(to_endpoints, asked_of, |it| asked_of(it).map(object).into_iter().collect());
+    let models = watches.own(to_models, |_| None, |it: &Guarded<Model>| Some(ObjectRef::from_obj(it)));
+    let endpoints = watches.own(to_endpoints, serving, |it| Some(ObjectRef::from_obj(it)));
+    let runs = watches.own(to_models, run_of, |it| run_of(it).map(object));
+    let approvals = watches.own(to_models, word_of, |it| word_of(it).map(object));
+    let experiments = watches.own(to_endpoints, asked_of, |it| asked_of(it).map(object));
     let deployments = watches.made::<Held<Deployment>, _>(to_endpoints, of_endpoint, |_| {});
     let services = watches.made::<Held<Service>, _>(to_endpoints, of_endpoint, |_| {});
     let config_maps = watches.made::<ConfigMap, _>(to_endpoints, of_endpoint, |_| {});
@@ -225,6 +244,7 @@ fn observe(
     Context {
         client,
         settings,
+        namespace: watched,
         models,
         endpoints,
         runs,
@@ -267,8 +287,8 @@ where
     let (pulse, ours) = (pulse.clone(), format!("{MANAGED_BY}={ACTOR}"));
     Optional::new(client.clone(), namespace.clone(), move |api| {
         let owner = wake.as_ref().map_or((|_| None) as OwnerOf<K>, |(_, owner)| *owner);
-        let wakes = wake.iter().map(|(wake, _)| wake.clone()).collect();
-        watch(api, Some(&ours), &pulse, |_| {}, owner, wakes, move |it| owner(it).map(object).into_iter().collect())
+        let wake = wake.as_ref().map(|(wake, _)| wake.clone());
+        watch(api, Some(&ours), &pulse, |_| {}, owner, |_| None, wake, move |it| owner(it).map(object))
     })
 }
 
@@ -313,6 +333,16 @@ fn object<W: Resource<DynamicType = ()>>((_, namespace, name): Owner) -> ObjectR
     ObjectRef::new(&name).within(&namespace)
 }
 
+/// What others ask of an object. Its status is left out, which the operator writes itself: a look that is woken by what the look
+/// before has written would never rest where that is another text each time.
+fn asked<K: Resource>(it: &K) -> u64 {
+    let meta = it.meta();
+    let mut asked = DefaultHasher::new();
+    (&meta.uid, meta.generation, &meta.labels, &meta.annotations, &meta.finalizers).hash(&mut asked);
+    meta.deletion_timestamp.is_some().hash(&mut asked);
+    asked.finish()
+}
+
 /// What the watches have in common.
 struct Watches<'a> {
     client: &'a Client,
@@ -325,12 +355,12 @@ struct Watches<'a> {
 
 impl Watches<'_> {
     /// Objects of a kind of ours, all of them; `wakes` says which are to be looked at when one changes.
-    fn own<K, W>(&self, wake: &Wake<W>, owner: OwnerOf<K>, wakes: fn(&K) -> Vec<ObjectRef<W>>) -> Copies<K>
+    fn own<K, W>(&self, wake: &Wake<W>, owner: OwnerOf<K>, wakes: fn(&K) -> Option<ObjectRef<W>>) -> Copies<K>
     where
         K: Watched,
         W: Resource<DynamicType = ()> + 'static,
     {
-        watch(self.api(), None, self.pulse, |_| {}, owner, vec![wake.clone()], wakes)
+        watch(self.api(), None, self.pulse, |_| {}, owner, |it| Some(asked(it)), Some(wake.clone()), wakes)
     }
 
     /// What the operator has made of another kind, and for whom: that one looks if it is of the kind that `wake` is for.
@@ -339,8 +369,8 @@ impl Watches<'_> {
         K: Watched,
         W: Resource<DynamicType = ()> + Labelled + 'static,
     {
-        let wakes = move |it: &K| owner(it).filter(|(label, ..)| *label == W::LABEL).map(object).into_iter().collect();
-        watch(self.api(), Some(self.ours), self.pulse, shrink, owner, vec![wake.clone()], wakes)
+        let wakes = move |it: &K| owner(it).filter(|(label, ..)| *label == W::LABEL).map(object);
+        watch(self.api(), Some(self.ours), self.pulse, shrink, owner, |_| None, Some(wake.clone()), wakes)
     }
 
     fn api<K: Watched>(&self) -> Api<K> {

@@ -1,8 +1,8 @@
 //! A person's side of a cluster: what the command line reads and writes there, with that person's own rights.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use fairway_api::run::RunReason;
 use fairway_api::{
     Model, ModelApproval, ModelEndpoint, ModelExperiment, REQUEST_ANNOTATION, REQUESTED_BY_ANNOTATION, RolloutCommand,
@@ -17,10 +17,13 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
 use crate::call::{call, has_code};
+use crate::names::{ACTOR, MANAGED_BY};
 
 /// A request is answered within this, or the operator is not there.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Somebody else's request is waited for so long: where nobody answers it, nothing is lost by another one in its place.
+const TURN_WITHIN: Duration = Duration::from_secs(10);
 /// Most experiments that are shown.
 const EXPERIMENTS_MAX: u32 = 100;
 /// A Lease that was renewed longer ago than this is nobody's.
@@ -50,7 +53,7 @@ impl People {
     /// # Errors
     /// There is no cluster.
     pub async fn connect(namespace: Option<&str>) -> Result<Self> {
-        let config = kube::Config::infer().await.context("no cluster: KUBECONFIG or ~/.kube/config must name one")?;
+        let config = kube::Config::infer().await.map_err(|error| no_cluster(&error))?;
         let namespace = namespace.map_or_else(|| config.default_namespace.clone(), str::to_owned);
         Ok(Self { client: Client::try_from(config).context("connecting")?, namespace })
     }
@@ -109,18 +112,22 @@ impl People {
         user.context("the API server does not say who you are")
     }
 
-    /// Asks something of a rollout and waits for the answer.
+    /// Asks something of a rollout and waits for the answer. Somebody else's request that is about to be answered is not written over.
     ///
     /// # Errors
     /// The endpoint may not be written, or nobody answers.
     pub async fn ask(&self, endpoint: &str, verb: RolloutVerb) -> Result<Reasons> {
         let id = hex::encode(rand::random::<[u8; 8]>());
         let command = RolloutCommand { id: id.clone(), who: self.who().await?, verb };
-        let patch = json!({"metadata": {"annotations": {REQUEST_ANNOTATION: command.annotation()}}});
-        let (api, params) = (self.endpoints(), PatchParams::default());
-        let patch = Patch::Merge(&patch);
-        call(|| format!("asking ModelEndpoint {}/{endpoint}", self.namespace), api.patch(endpoint, &params, &patch))
-            .await?;
+        let waits_until = Instant::now() + TURN_WITHIN;
+        loop {
+            let seen = self.endpoint(endpoint).await?;
+            if Instant::now() < waits_until && waits(&seen) {
+                tokio::time::sleep(LOOK_EVERY).await;
+            } else if self.request(&seen, &command).await? {
+                break;
+            }
+        }
         let answered = async {
             loop {
                 let status = self.endpoint(endpoint).await?.status.unwrap_or_default();
@@ -137,6 +144,22 @@ impl People {
                 ANSWERED_WITHIN.as_secs()
             ),
         }
+    }
+
+    /// Writes a request, unless the endpoint has changed since it was seen.
+    async fn request(&self, seen: &ModelEndpoint, command: &RolloutCommand) -> Result<bool> {
+        let patch = json!({"metadata": {
+            "resourceVersion": seen.metadata.resource_version,
+            "annotations": {REQUEST_ANNOTATION: command.annotation()},
+        }});
+        let (api, name) = (self.endpoints(), seen.name_any());
+        let written = async {
+            match api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+                Err(error) if has_code(&error, 409) => Ok(false),
+                other => other.map(|_| true),
+            }
+        };
+        call(|| format!("asking ModelEndpoint {}/{name}", self.namespace), written).await
     }
 
     /// Starts a run, or finds the one of this name.
@@ -222,8 +245,9 @@ impl People {
         let mut checks = Vec::new();
         for (verb, resource) in [("list", "models"), ("patch", "modelendpoints"), ("create", "trainingruns")] {
             let what = format!("you may {verb} {resource} in {}", self.namespace);
-            let missing = (!self.may(verb, resource).await?)
-                .then(|| "ask for the role fairway-edit of the chart in this namespace".to_owned());
+            let missing = (!self.may(verb, resource).await?).then(|| {
+                "ask for the ClusterRole edit in this namespace: the chart's rights are part of it".to_owned()
+            });
             checks.push(Check { what, missing });
         }
         Ok(checks)
@@ -252,15 +276,77 @@ impl People {
         let missing = match call(|| format!("reading the Leases of {operator}"), api.list(&params)).await {
             Err(error) => Some(format!("{error:#}; name its namespace with --operator-namespace")),
             Ok(leases) => {
-                let fresh = |lease: &Lease| {
-                    let spec = lease.spec.as_ref();
-                    let renewed = spec.and_then(|it| it.renew_time.as_ref()).map_or(0, |it| it.0.as_second());
-                    lease.name_any().starts_with("fairway") && now - renewed < LEASE_OLD
-                };
-                let none = "none was renewed within the last minute: is the operator's Deployment running?";
-                (!leases.items.iter().any(fresh)).then(|| none.to_owned())
+                let none = "none was renewed within the last minute: is the operator's Deployment running there? Another \
+                            namespace is named with --operator-namespace";
+                (!leases.items.iter().any(|lease| leads(lease, now))).then(|| none.to_owned())
             }
         };
         Check { what, missing }
+    }
+}
+
+/// Whether a request stands that no operator has answered.
+fn waits(endpoint: &ModelEndpoint) -> bool {
+    let asked = endpoint.annotations().get(REQUEST_ANNOTATION).and_then(|text| RolloutCommand::id_of(text));
+    let answered = endpoint.status.as_ref().and_then(|status| status.last_request.as_ref()).map(|it| it.id.as_str());
+    asked.is_some_and(|id| answered != Some(id.as_str()))
+}
+
+/// Whether it is the Lease of an operator that leads. Its name is that of the release, so it is known by its label; one that an
+/// older operator made has none, and is called as the chart calls it.
+fn leads(lease: &Lease, now: i64) -> bool {
+    let ours = lease.labels().get(MANAGED_BY).map_or_else(|| lease.name_any().contains(ACTOR), |who| who == ACTOR);
+    let renewed = lease.spec.as_ref().and_then(|it| it.renew_time.as_ref()).map_or(0, |it| it.0.as_second());
+    ours && now - renewed < LEASE_OLD
+}
+
+/// Says once what is wrong with the kubeconfig: the error's own text has each of its causes in it again.
+fn no_cluster(error: &kube::config::InferConfigError) -> anyhow::Error {
+    let why = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    anyhow!("no cluster: KUBECONFIG or ~/.kube/config must name one: {why}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_is_not_answered_has_its_turn() {
+        let endpoint = |asked: Option<&str>, answered: Option<&str>| -> ModelEndpoint {
+            let note = asked.map(|id| format!("{{\"id\":\"{id}\",\"who\":\"ann\",\"verb\":\"pause\"}}"));
+            let object = json!({
+                "apiVersion": "fairway.dev/v1alpha1", "kind": "ModelEndpoint", "spec": {"model": "recs"},
+                "metadata": {"name": "shop", "annotations": {REQUEST_ANNOTATION: note.unwrap_or_default()}},
+                "status": {"lastRequest": answered.map(|id| json!({"id": id, "reasons": []}))},
+            });
+            serde_json::from_value(object).unwrap()
+        };
+        let table =
+            [(None, None, false), (Some("1"), None, true), (Some("1"), Some("0"), true), (Some("1"), Some("1"), false)];
+        for (asked, answered, expected) in table {
+            assert_eq!(waits(&endpoint(asked, answered)), expected, "{asked:?} {answered:?}");
+        }
+    }
+
+    #[test]
+    fn who_leads_is_known_by_the_label_or_by_a_name_of_the_chart() {
+        let now = 1_800_000_000;
+        let lease = |name: &str, label: Option<&str>, age: i64| -> Lease {
+            let labels = label.map(|who| json!({ MANAGED_BY: who }));
+            let renewed = jiff::Timestamp::from_second(now - age).unwrap();
+            let renewed = renewed.strftime("%Y-%m-%dT%H:%M:%S.000000Z").to_string();
+            let lease = json!({"metadata": {"name": name, "labels": labels}, "spec": {"renewTime": renewed}});
+            serde_json::from_value(lease).unwrap()
+        };
+        for (name, label, age, expected) in [
+            ("fairway", None, 3, true),
+            ("prod-fairway", None, 3, true),
+            ("ops", Some("fairway"), 3, true),
+            ("ops", Some("fairway"), LEASE_OLD, false),
+            ("fairway-of-somebody", Some("Helm"), 3, false),
+            ("cert-manager", None, 3, false),
+        ] {
+            assert_eq!(leads(&lease(name, label, age), now), expected, "{name}");
+        }
     }
 }

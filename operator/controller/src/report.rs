@@ -5,7 +5,9 @@ use fairway_api::Condition;
 use fairway_core::Reason;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::core::ApiResource;
+use kube::core::error_boundary::InvalidObject;
 use kube::runtime::events::{Event, EventType};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
@@ -14,7 +16,7 @@ use crate::apply::{Made, covers};
 use crate::call::{call, found};
 use crate::context::Context;
 use crate::look::Looked;
-use crate::names::STATUS_MANAGER;
+use crate::names::{STATUS_MANAGER, UNREADABLE_MANAGER};
 
 /// Longest message of an Event.
 const NOTE_MAX: usize = 1_000;
@@ -95,7 +97,7 @@ pub(crate) async fn status<K: Made>(
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let kind = K::kind(&());
     if let Ok(conditions) = serde_json::from_value::<Vec<Condition>>(status["conditions"].clone()) {
-        context.metrics.conditions(&kind, &namespace, &name, &conditions);
+        context.metrics.conditions(&kind, &(namespace.clone(), name.clone()), &conditions);
     }
     if before == status || !exact && same_but_numbers(before, status) {
         return Ok(false);
@@ -138,13 +140,68 @@ pub(crate) async fn tell<K: Looked>(
     Ok(())
 }
 
-/// Says in an object's status why it cannot be looked at. What serves goes on serving.
+/// What keeps an object from being looked at, or a plan from being carried out. What serves goes on serving.
+pub(crate) fn degraded(error: &anyhow::Error) -> fairway_core::Condition {
+    let reason = Reason::new("Unreachable", without_bodies(&format!("{error:#}")));
+    fairway_core::Condition { kind: "Degraded".to_owned(), status: true, reason }
+}
+
+/// A store's answer in XML has the number of the request in it, which is another one each time, and nothing that its code does not
+/// say.
+fn without_bodies(message: &str) -> String {
+    match message.split_once("<?xml").or_else(|| message.split_once("<Error>")) {
+        None => message.to_owned(),
+        Some((before, body)) => {
+            let said = |tag: &str| {
+                let (_, rest) = body.split_once(&format!("<{tag}>"))?;
+                Some(rest.split_once('<')?.0)
+            };
+            let said: Vec<&str> = ["Code", "Message"].into_iter().filter_map(said).collect();
+            format!("{before}{}", said.join(": "))
+        }
+    }
+}
+
+/// Says so in an object's status.
 pub(crate) async fn failure<K: Looked>(context: &Context, object: &K, error: &anyhow::Error) {
-    let reason = Reason::new("Unreachable", format!("{error:#}"));
-    let told = fairway_core::Condition { kind: "Degraded".to_owned(), status: true, reason };
-    if let Err(error) = tell(context, object, &[told], crate::clock::now()).await {
+    if let Err(error) = tell(context, object, &[degraded(error)], crate::clock::now()).await {
         tracing::debug!(kind = %K::kind(&()), name = object.name_any(), "cannot tell a failure: {error:#}");
     }
+}
+
+/// Says that a manifest cannot be read which the API server has taken. Nobody looks at what it is about until it is another one, and
+/// nobody knows its status: the condition is put beside those that are there, as another manager of the status.
+///
+/// # Errors
+/// The API server refuses or does not answer.
+pub(crate) async fn unreadable<K: Looked>(context: &Context, invalid: &InvalidObject) -> Result<()> {
+    let meta = &invalid.metadata;
+    let (namespace, name) = (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
+    let kind = K::kind(&());
+    let deleted = match meta.deletion_timestamp {
+        Some(_) => "; nor can its data be deleted, and it stays until its finalizer is taken off",
+        None => "",
+    };
+    let message = format!(
+        "{}: the API server has taken this manifest, and the operator cannot read it. What serves goes on as it was, and is          neither scaled nor rolled out nor taken back until the manifest is mended{deleted}",
+        invalid.error
+    );
+    tracing::warn!(%kind, namespace, name, "{message}");
+    let reason = Reason::new("Invalid", message);
+    let told = condition("Degraded", "True", &reason, &[], meta.generation, crate::clock::now());
+    context.metrics.conditions(&kind, &(namespace.clone(), name.clone()), std::slice::from_ref(&told));
+    let patch = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": kind,
+        "metadata": {"name": name, "uid": meta.uid},
+        "status": {"conditions": [told]},
+    });
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(context.client.clone(), &namespace, &ApiResource::erase::<K>(&()));
+    context.metrics.write(&format!("{kind}/status"));
+    let params = PatchParams::apply(UNREADABLE_MANAGER).force();
+    let patched = async { found(api.patch_status(&name, &params, &Patch::Apply(&patch)).await) };
+    call(|| format!("writing the status of {kind} {namespace}/{name}"), patched).await.map(drop)
 }
 
 /// Tells reasons as Events. Events are for people and may be lost.
@@ -230,6 +287,19 @@ mod tests {
         assert!(!same_but_numbers(&status("120 of 500 requests", "True"), &status("120 of 500 requests", "False")));
         assert!(!same_but_numbers(&status("waits", "True"), &status("goes on", "True")));
         assert!(!same_but_numbers(&Value::Null, &status("waits", "True")));
+    }
+
+    #[test]
+    fn a_failure_that_is_the_same_reads_the_same() {
+        let of = |request: u32| {
+            let body = format!(
+                "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>No key</Message><RequestId>{request:x}ABC</RequestId></Error>"
+            );
+            without_bodies(&format!("reading the plan: status 403: {body}"))
+        };
+        assert_eq!(of(1), "reading the plan: status 403: AccessDenied: No key");
+        assert_eq!(of(1), of(0xF00));
+        assert_eq!(without_bodies("no answer within 10 s"), "no answer within 10 s");
     }
 
     #[test]

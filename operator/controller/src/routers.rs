@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use fairway_core::endpoint::EndpointStatus;
-use fairway_wire::{Poll, Polled, Window};
+use fairway_wire::{Poll, Polled, Route, Window};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Resource, ResourceExt};
 
@@ -67,6 +68,8 @@ struct Router {
     since: Instant,
     /// It knows its versions, and counts.
     joined: bool,
+    /// Its last answer came.
+    is_heard: bool,
     replica: String,
     /// Its newest window that is safe in the bucket.
     safe: Option<u64>,
@@ -105,18 +108,12 @@ impl Routers {
         ordered: &[String],
     ) -> Heard {
         self.0.retain(|uid, _| pods.iter().any(|pod| pod.uid().as_ref() == Some(uid)));
-        let route = status.route.as_ref();
+        let (route, now) = (status.route.as_ref(), crate::clock::now());
         let mut asked = Vec::new();
         for pod in pods {
             let (Some(uid), Some(address)) = (pod.uid(), address(pod)) else { continue };
             let router = self.0.entry(uid.clone()).or_insert_with(Router::new);
-            let poll = Poll {
-                replica: router.replica.clone(),
-                after: router.safe,
-                generation: route.map_or(0, |route| route.generation),
-                lease_until: route.and_then(|route| route.lease_until),
-                limit: WINDOWS,
-            };
+            let poll = router.question(route, now);
             asked.push(async move { (uid, is_ready(pod), asker.ask(&address, &poll).await) });
         }
         let mut heard = Heard { acked: u64::MAX, ..Heard::default() };
@@ -126,6 +123,7 @@ impl Routers {
             match answer {
                 Ok(polled) => heard.windows.extend(router.take(polled, ordered)),
                 Err(error) => {
+                    router.is_heard = false;
                     metrics.router_silent();
                     tracing::debug!(router = uid, "cannot be asked: {error:#}");
                 }
@@ -162,11 +160,25 @@ impl Routers {
 impl Router {
     fn new() -> Self {
         let (replica, last) = (String::new(), None);
-        Self { since: Instant::now(), joined: false, replica, safe: None, heard: None, last }
+        Self { since: Instant::now(), joined: false, is_heard: false, replica, safe: None, heard: None, last }
+    }
+
+    /// What it is asked next. Its canary may go on for what is left of the route's lease, if it was heard: nobody watches over a
+    /// router whose answers do not come, although it may well hear what it is asked.
+    fn question(&self, route: Option<&Route>, now: Timestamp) -> Poll {
+        let until = route.and_then(|route| route.lease_until).filter(|_| self.is_heard);
+        Poll {
+            replica: self.replica.clone(),
+            after: self.safe,
+            generation: route.map_or(0, |route| route.generation),
+            lease_ms: until.and_then(|until| u64::try_from(until.duration_since(now).as_millis()).ok()),
+            limit: WINDOWS,
+        }
     }
 
     /// Takes an answer in and gives what is new in it.
     fn take(&mut self, mut polled: Polled, ordered: &[String]) -> Vec<Window> {
+        self.is_heard = true;
         if self.replica != polled.replica {
             // Its container was started again: it counts its windows anew.
             (self.replica, self.safe, self.heard) = (polled.replica.clone(), None, None);
@@ -191,8 +203,10 @@ pub(crate) fn peers(pods: &[std::sync::Arc<Held<Pod>>]) -> Vec<String> {
     peers
 }
 
+/// One that was evicted stays as it ended, with an address that is somebody else's before long.
 fn address(pod: &Held<Pod>) -> Option<String> {
-    let address = pod.facts.pod_ip.clone()?;
+    let has_ended = pod.facts.phase.is_some();
+    let address = pod.facts.pod_ip.clone().filter(|_| !has_ended)?;
     Some(if address.contains(':') { format!("[{address}]") } else { address })
 }
 
@@ -201,4 +215,34 @@ fn is_ready(pod: &Held<Pod>) -> bool {
     let conditions = pod.facts.conditions.as_ref();
     pod.meta().deletion_timestamp.is_none()
         && conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_goes_to_a_router_that_was_heard_as_what_is_left_of_it() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let route = |lease_until: Option<i64>| -> Route {
+            let route = serde_json::json!({
+                "generation": 7, "stable": null, "canary": null, "salt": "", "holdback": 0, "serve_baseline": false,
+                "slow_over_ms": 1, "deadline_ms": 1, "lease_until": lease_until.map(at),
+            });
+            serde_json::from_value(route).unwrap()
+        };
+        let mut router = Router::new();
+        let asked = |router: &Router, route: &Route, now| {
+            let poll = router.question(Some(route), at(now));
+            (poll.generation, poll.lease_ms)
+        };
+        assert_eq!(asked(&router, &route(Some(30)), 10), (7, None));
+        let polled = r#"{"replica": "r-1", "generation": 7, "installed": [], "windows": []}"#;
+        router.take(serde_json::from_str(polled).unwrap(), &[]);
+        for (lease, now, left) in [(Some(30), 10, Some(20_000)), (Some(30), 31, None), (None, 10, None)] {
+            assert_eq!(asked(&router, &route(lease), now), (7, left), "{lease:?} at {now}");
+        }
+        router.is_heard = false;
+        assert_eq!(asked(&router, &route(Some(30)), 10), (7, None));
+    }
 }

@@ -31,6 +31,8 @@ pub struct Settings {
     pub admin: SocketAddr,
     /// Where metrics are served.
     pub metrics: SocketAddr,
+    /// Who may read the metrics of routers and model servers: peers of a NetworkPolicy; none: nobody beside the operator.
+    pub metrics_from: Vec<serde_json::Value>,
     /// Where KEDA's questions are answered while this process leads; none: nowhere.
     pub scaler: Option<SocketAddr>,
     /// Where KEDA asks: host and port of the Service in front of it; none: versions are not scaled by requests.
@@ -60,6 +62,7 @@ impl Settings {
             image_pull_policy: "IfNotPresent".to_owned(),
             admin: ([127, 0, 0, 1], 0).into(),
             metrics: ([127, 0, 0, 1], 0).into(),
+            metrics_from: Vec::new(),
             scaler: None,
             scaler_address: None,
             lease_name: "fairway".to_owned(),

@@ -1,14 +1,13 @@
 //! What the cluster says: a local copy of each kind that the operator reads, kept by a watch. A watch that falls silent is
 //! noticed within half a minute, and an object that cannot be read spoils no other.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
-use std::hash::Hash;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use futures::channel::mpsc;
-use futures::{SinkExt, StreamExt};
+use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -16,6 +15,7 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
 use crate::copies::{Copies, Owner};
+use crate::wakes::Wake;
 
 /// A watch is asked for again after this, in seconds: a connection that died unseen is noticed then.
 const RENEWED: u32 = 25;
@@ -25,26 +25,12 @@ const SILENCE: Duration = Duration::from_secs(90);
 const CALM: i64 = 60;
 /// What `kubectl apply` keeps of a manifest in the manifest itself.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-/// Objects that wait to be looked at; the watch waits with them.
-const WAKES: usize = 4_096;
 
-/// Says which objects are to be looked at.
-pub(crate) type Wake<K> = mpsc::Sender<ObjectRef<K>>;
-
-/// A place for [`Wake`]s, and their stream.
-pub(crate) fn wakes<K>() -> (Wake<K>, mpsc::Receiver<ObjectRef<K>>)
-where
-    K: Resource,
-    K::DynamicType: Hash + Eq,
-{
-    mpsc::channel(WAKES)
-}
-
-/// How each watch does. One that has nothing to say says nothing: a connection that died shows as errors, because each watch
-/// is asked for again before long.
+/// How each watch does, while it lasts. One that has nothing to say says nothing: a connection that died shows as errors,
+/// because each watch is asked for again before long.
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
-    kinds: std::sync::Mutex<Vec<(String, Arc<Beat>)>>,
+    kinds: Mutex<Vec<(String, Weak<Beat>)>>,
 }
 
 /// Of one watch, in seconds since 1970; 0: never.
@@ -77,21 +63,37 @@ impl Beat {
 impl Pulse {
     fn of(&self, kind: String) -> Arc<Beat> {
         let beat = Arc::<Beat>::default();
-        self.kinds.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((kind, beat.clone()));
+        self.kinds().push((kind, Arc::downgrade(&beat)));
         beat
     }
 
-    /// For how many seconds each kind was not heard of.
-    pub(crate) fn silences(&self) -> Vec<(String, i64)> {
-        let now = crate::clock::now().as_second();
-        let kinds = self.kinds.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        kinds.iter().map(|(kind, beat)| (kind.clone(), beat.silence(now))).collect()
+    fn kinds(&self) -> MutexGuard<'_, Vec<(String, Weak<Beat>)>> {
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        kinds.retain(|(_, beat)| beat.strong_count() > 0);
+        kinds
     }
 
-    /// Kinds that were not heard of for too long.
+    fn of_kinds(&self, among: impl Fn(i64, i64) -> i64) -> BTreeMap<String, i64> {
+        let now = crate::clock::now().as_second();
+        let mut silences = BTreeMap::new();
+        for (kind, beat) in self.kinds().iter().filter_map(|(kind, beat)| Some((kind, beat.upgrade()?))) {
+            let silence = beat.silence(now);
+            silences.entry(kind.clone()).and_modify(|known| *known = among(*known, silence)).or_insert(silence);
+        }
+        silences
+    }
+
+    /// For how many seconds each kind was not heard of; of several namespaces, of the one that is worst off.
+    pub(crate) fn silences(&self) -> BTreeMap<String, i64> {
+        self.of_kinds(i64::max)
+    }
+
+    /// Kinds that were not heard of for too long, from nowhere: that one namespace is gone, or gives no rights any more, is no
+    /// reason to begin anew for all.
     pub(crate) fn silent(&self) -> Vec<String> {
         let too_long = SILENCE.as_secs() as i64;
-        self.silences().into_iter().filter(|(_, silence)| *silence > too_long).map(|(kind, _)| kind).collect()
+        let silences = self.of_kinds(i64::min).into_iter();
+        silences.filter(|(_, silence)| *silence > too_long).map(|(kind, _)| kind).collect()
     }
 }
 
@@ -112,16 +114,20 @@ impl<K> Watched for K where
 {
 }
 
+/// What a change of an object is to be known by; none: any change counts.
+pub(crate) type Mark<K> = fn(&K) -> Option<u64>;
+
 /// Keeps a copy of a kind. `shrink` drops what nobody reads, `owner` says whose an object is, and `wakes` who must look because
-/// it changed.
+/// its `mark` is another one than before. The watch ends with the last copy.
 pub(crate) fn watch<K, W>(
     api: Api<K>,
     selector: Option<&str>,
     pulse: &Pulse,
     shrink: fn(&mut K),
     owner: fn(&K) -> Option<Owner>,
-    wake: Vec<Wake<W>>,
-    wakes: impl Fn(&K) -> Vec<ObjectRef<W>> + Send + Sync + 'static,
+    mark: Mark<K>,
+    wake: Option<Wake<W>>,
+    wakes: impl Fn(&K) -> Option<ObjectRef<W>> + Send + Sync + 'static,
 ) -> Copies<K>
 where
     K: Watched,
@@ -143,35 +149,58 @@ where
     });
     let (copies, events) = Copies::named(store, owner, events);
     let events = events.reflect(writer);
-    tokio::spawn(async move {
-        let mut wake = wake;
+    copies.kept_by(async move {
+        let mut news = News { mark, known: HashMap::new(), anew: HashMap::new() };
         let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
-            let touched = match event {
+            match event {
                 Ok(event) => {
                     beat.heard();
-                    match event {
-                        watcher::Event::Apply(it) | watcher::Event::InitApply(it) | watcher::Event::Delete(it) => {
-                            wakes(&it)
-                        }
-                        watcher::Event::Init | watcher::Event::InitDone => Vec::new(),
+                    if let (Some(object), Some(wake)) = (news.in_it(&event).and_then(&wakes), &wake) {
+                        wake.wake(object);
                     }
                 }
                 Err(error) => {
                     beat.failed(crate::clock::now().as_second());
                     tracing::warn!(kind = %K::kind(&()), "the watch was cut off: {error}");
-                    Vec::new()
-                }
-            };
-            for object in touched {
-                for wake in &mut wake {
-                    // Nobody listens any more: the process ends.
-                    let _ = wake.send(object.clone()).await;
                 }
             }
         }
-    });
-    copies
+    })
+}
+
+/// Which events are news to those who look.
+struct News<K: Resource<DynamicType = ()>> {
+    mark: Mark<K>,
+    known: HashMap<ObjectRef<K>, u64>,
+    /// Of a list that is not whole yet.
+    anew: HashMap<ObjectRef<K>, u64>,
+}
+
+impl<K: Resource<DynamicType = ()>> News<K> {
+    /// The object of an event, if somebody must look because of it.
+    fn in_it<'a>(&mut self, event: &'a watcher::Event<K>) -> Option<&'a K> {
+        match event {
+            watcher::Event::Init => self.anew.clear(),
+            watcher::Event::InitDone => self.known = std::mem::take(&mut self.anew),
+            watcher::Event::InitApply(it) => {
+                let Some(mark) = (self.mark)(it) else { return Some(it) };
+                let key = ObjectRef::from_obj(it);
+                let known = self.known.get(&key) == Some(&mark);
+                self.anew.insert(key, mark);
+                return (!known).then_some(it);
+            }
+            watcher::Event::Apply(it) => {
+                let Some(mark) = (self.mark)(it) else { return Some(it) };
+                return (self.known.insert(ObjectRef::from_obj(it), mark) != Some(mark)).then_some(it);
+            }
+            watcher::Event::Delete(it) => {
+                self.known.remove(&ObjectRef::from_obj(it));
+                return Some(it);
+            }
+        }
+        None
+    }
 }
 
 #[cfg(test)]
@@ -190,5 +219,61 @@ mod tests {
         assert_eq!(beat.silence(1_210), 10, "it was well in between");
         beat.heard();
         assert_eq!(beat.silence(1_210), 0);
+    }
+
+    #[test]
+    fn one_namespace_that_is_silent_is_not_all_of_them() {
+        let pulse = Pulse::default();
+        let now = crate::clock::now().as_second();
+        let silent = |beat: &Beat| [now - 100, now - 50, now].into_iter().for_each(|at| beat.failed(at));
+        let (gone, lives) = (pulse.of("Pod".to_owned()), pulse.of("Pod".to_owned()));
+        silent(&gone);
+        assert!(pulse.silent().is_empty() && pulse.silences()["Pod"] >= 100);
+        silent(&lives);
+        assert_eq!(pulse.silent(), ["Pod"]);
+        // A watch that has ended counts no more.
+        lives.heard();
+        drop(gone);
+        assert_eq!(pulse.silences()["Pod"], 0);
+    }
+
+    #[test]
+    fn what_does_not_change_the_mark_is_no_news() {
+        use k8s_openapi::api::core::v1::ConfigMap;
+        use watcher::Event;
+
+        let map = |name: &str, generation: i64, note: &str| ConfigMap {
+            metadata: kube::core::ObjectMeta {
+                name: Some(name.to_owned()),
+                generation: Some(generation),
+                resource_version: Some(note.to_owned()),
+                ..Default::default()
+            },
+            ..ConfigMap::default()
+        };
+        let mark: Mark<ConfigMap> = |it| it.metadata.generation.map(i64::cast_unsigned);
+        let mut news = News { mark, known: HashMap::new(), anew: HashMap::new() };
+        let table = [
+            (Event::Init, false),
+            (Event::InitApply(map("a", 1, "1")), true),
+            (Event::InitApply(map("b", 1, "2")), true),
+            (Event::InitDone, false),
+            (Event::Apply(map("a", 1, "3")), false),
+            (Event::Apply(map("a", 2, "4")), true),
+            (Event::Apply(map("c", 1, "5")), true),
+            // The watch is begun anew: b is gone, and c has changed meanwhile.
+            (Event::Init, false),
+            (Event::InitApply(map("a", 2, "6")), false),
+            (Event::InitApply(map("c", 2, "7")), true),
+            (Event::InitDone, false),
+            (Event::Apply(map("b", 1, "8")), true),
+            (Event::Delete(map("b", 1, "9")), true),
+            (Event::Apply(map("b", 1, "10")), true),
+        ];
+        for (number, (event, expected)) in table.iter().enumerate() {
+            assert_eq!(news.in_it(event).is_some(), *expected, "event {number}");
+        }
+        let mut all = News { mark: |_| None, known: HashMap::new(), anew: HashMap::new() };
+        assert!((0..2).all(|_| all.in_it(&Event::Apply(map("a", 1, "1"))).is_some()));
     }
 }

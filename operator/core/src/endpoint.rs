@@ -44,6 +44,9 @@ pub struct EndpointStatus {
     pub bake: Option<Bake>,
     /// Digests that were taken back, with the reason: not tried again until a person says `retry`. Bounded.
     pub barred: BTreeMap<String, String>,
+    /// Since when each is, so that the oldest is forgotten first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub barred_since: BTreeMap<String, Timestamp>,
     /// The route as it was last set.
     pub route: Option<Route>,
     /// How rollouts ended, newest last. Bounded.
@@ -85,6 +88,16 @@ impl EndpointStatus {
         }
     }
 
+    /// How rollouts ended, newest last, as the model's loop counts them: each under a name that no other of the model's
+    /// endpoints gives. A manifest that goes back to the former version accuses nobody.
+    pub fn endings(&self, endpoint: &str) -> Vec<(String, RolloutResult)> {
+        let result = |ended: &Ended| match ended.reason.code.as_str() {
+            "Withdrawn" => RolloutResult::Superseded,
+            _ => ended.result,
+        };
+        self.history.iter().map(|ended| (format!("{endpoint}/{}", ended.id), result(ended))).collect()
+    }
+
     /// Digests of the versions that are on trial or were just promoted: a no of anybody takes them back.
     pub fn revocable(&self) -> impl Iterator<Item = &str> {
         let bake = self.bake.as_ref().map(|bake| &bake.rollout);
@@ -112,6 +125,9 @@ pub struct Loading {
     pub digest: String,
     /// Since when.
     pub since: Timestamp,
+    /// It is loaded, and waits for more servers since then.
+    #[serde(default)]
+    pub scaling: bool,
 }
 
 /// A way back that a person asked for.
@@ -342,7 +358,7 @@ pub fn decide(
     };
     look.hear();
     look.measure();
-    look.fit_step();
+    look.fit_policy();
     look.obey();
     look.advance();
     look.experiment();
@@ -375,8 +391,9 @@ impl Look<'_> {
         self.reasons.push(Reason::new(code, message));
     }
 
-    /// Takes in the windows that were not heard before. One that is older than what its router said last is late: its
-    /// numbers are in the bucket, and no verdict waits for them.
+    /// Takes in the windows that were not heard before, and looks at what they come to together: however many routers share
+    /// the traffic, it is one look. One that is older than what its router said last is late: its numbers are in the bucket,
+    /// and no verdict waits for them.
     fn hear(&mut self) {
         for window in self.observed.windows {
             let heard = self.status.heard.get(&window.replica);
@@ -392,6 +409,10 @@ impl Look<'_> {
             }
             self.status.experiments.absorb(&window.arms, &mut self.seen);
         }
+        let patience = self.observed.lease;
+        let on_trial = self.status.rollout.iter_mut();
+        let watched = on_trial.chain(self.status.bake.iter_mut().map(|bake| &mut bake.rollout));
+        watched.for_each(|rollout| rollout.evidence.look(self.now, patience));
         while self.status.heard.len() > ROUTERS_MAX {
             let silent = self.status.heard.iter().min_by_key(|(_, heard)| heard.end).map(|(name, _)| name.clone());
             silent.and_then(|name| self.status.heard.remove(&name));
@@ -415,9 +436,14 @@ impl Look<'_> {
 
     fn bar(&mut self, digest: &str, why: &str) {
         self.status.barred.insert(digest.to_owned(), why.to_owned());
-        while self.status.barred.len() > REMEMBERED {
-            self.status.barred.pop_first();
+        self.status.barred_since.insert(digest.to_owned(), self.now);
+        let status = &mut self.status;
+        while status.barred.len() > REMEMBERED {
+            let since = |digest: &&String| status.barred_since.get(*digest);
+            let oldest = status.barred.keys().min_by_key(since).cloned();
+            oldest.map(|digest| status.barred.remove(&digest));
         }
+        status.barred_since.retain(|digest, _| status.barred.contains_key(digest));
     }
 
     /// Stable alone, now. The digest is barred until a person says `retry`.

@@ -37,8 +37,9 @@ pub fn condition(policy: &EndpointPolicy, rollout: &Rollout, now: Timestamp) -> 
     }
     let share = (rollout.evidence.canary_requests as f64 / seen as f64).clamp(1e-6, 1.0 - 1e-6);
     let canary_per_second = rollout.evidence.canary_requests as f64 / age;
-    let alpha = policy.false_alarm_rate.get() / policy.gates.len().max(1) as f64;
-    let longest = policy
+    let rules = rollout.evidence.rules(policy);
+    let alpha = rules.alpha();
+    let longest = rules
         .gates
         .iter()
         .filter_map(|gate| match gate {

@@ -135,7 +135,12 @@ fn immature(policy: &ModelPolicy, status: &ModelStatus, asker: Asker<'_>, now: T
 fn cooldown(status: &ModelStatus, now: Timestamp) -> Option<Reason> {
     let until = status.cooldown_until.filter(|until| now < *until)?;
     let left = spell(elapsed(now, until));
-    Some(Reason::new("Cooldown", format!("the last run ended too recently; possible again in {left}")))
+    let unjudged = status.last_run.as_ref().is_some_and(|(_, end)| end.is_unjudged());
+    let cure = if unjudged { "when data or trainer of the manifest are mended, or by " } else { "by " };
+    let message = format!(
+        "the last run ended too recently; possible again in {left}, or at once {cure}`fairway run start --force`"
+    );
+    Some(Reason::new("Cooldown", message))
 }
 
 fn budget(policy: &ModelPolicy, status: &ModelStatus, now: Timestamp) -> Option<Reason> {

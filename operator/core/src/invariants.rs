@@ -69,7 +69,7 @@ pub fn growth_has_evidence(
     let mut seen = before.clone();
     observed.windows.iter().for_each(|window| seen.absorb(window, now));
     seen.evidence.answered_at_weight >= policy.min_requests
-        && after.step == before.step + 1
+        && after.weight(policy) == before.next_weight(policy)
         && elapsed(before.weight_since, now) >= before.current(policy).hold
         && (before.paused.is_none() || observed.requests.iter().any(|(_, request)| *request == RolloutRequest::Resume))
         && frozen(&policy.freezes, now).is_none()
@@ -280,8 +280,8 @@ pub fn baseline_follows(observed: &ModelObserved<'_>, plan: &ModelPlan) -> bool 
 
 /// A rollout counts once; a promotion closes the breaker.
 pub fn breaker_counts(observed: &ModelObserved<'_>, plan: &ModelPlan) -> bool {
-    let is_new = |ended: &&(String, RolloutResult)| !observed.status.counted_rollouts.contains(&ended.0);
-    let new: Vec<RolloutResult> = observed.ended_rollouts.iter().filter(is_new).map(|ended| ended.1).collect();
+    let new = observed.status.uncounted(observed.ended_rollouts);
+    let new: Vec<RolloutResult> = new.into_iter().map(|(_, ended)| ended.1).collect();
     let most = new.iter().filter(|result| **result == RolloutResult::RolledBack).count() + 1;
     let closed = new.last() != Some(&RolloutResult::Promoted) || plan.status.rejections <= 1;
     closed

@@ -6,6 +6,7 @@
 mod conditions;
 mod decide;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub use decide::decide;
@@ -61,11 +62,40 @@ pub struct ModelStatus {
     pub held_back: Vec<HeldBack>,
     /// How the last run ended.
     pub last_run: Option<(String, RunEnd)>,
+    /// What the last run that was started is made from, as the policy said then.
+    pub recipe: String,
     /// Names of runs that have ended: none of them starts again. Bounded; the runs' outcomes in the bucket go back
     /// further.
     pub ended_runs: Vec<String>,
-    /// Identities of ended rollouts that were counted already. Bounded.
+    /// Ends of rollouts that were counted already. Bounded.
     pub counted_rollouts: Vec<String>,
+}
+
+impl ModelStatus {
+    /// Ends of rollouts that were not counted yet, and what each will be remembered as. A promotion that is taken back in its
+    /// bake ends twice, and counts as both.
+    pub fn uncounted<'a>(&self, ended: &'a [(String, RolloutResult)]) -> Vec<(String, &'a (String, RolloutResult))> {
+        let counted: BTreeSet<&str> = self.counted_rollouts.iter().map(String::as_str).collect();
+        let mut new: Vec<(String, &(String, RolloutResult))> = Vec::new();
+        for end in ended {
+            let name = counted_as(end);
+            let is_known = counted.contains(name.as_str()) || counted.contains(former_name(end));
+            if !is_known && new.iter().all(|(other, _)| *other != name) {
+                new.push((name, end));
+            }
+        }
+        new
+    }
+}
+
+/// The name under which an end is remembered.
+fn counted_as((rollout, result): &(String, RolloutResult)) -> String {
+    format!("{rollout}: {result:?}")
+}
+
+/// The name that earlier versions remembered: without the endpoint, and whatever the result.
+fn former_name((rollout, _): &(String, RolloutResult)) -> &str {
+    rollout.rsplit('/').next().unwrap_or(rollout)
 }
 
 /// A run in progress.
@@ -140,6 +170,13 @@ pub enum RunEnd {
     },
 }
 
+impl RunEnd {
+    /// Whether it says nothing of the model: the data were refused, or the run failed.
+    pub(crate) fn is_unjudged(&self) -> bool {
+        matches!(self, Self::DataRefused { .. } | Self::Failed { .. })
+    }
+}
+
 /// The serving version as the model's loop sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Champion<'a> {
@@ -209,7 +246,7 @@ pub struct ModelObserved<'a> {
     pub new_rows: Option<NewRows>,
     /// Erasures that the champion does not honour yet.
     pub erasure: Option<Erasure>,
-    /// How rollouts ended (identity and result), newest last.
+    /// How rollouts ended, newest last: see [`crate::endpoint::EndpointStatus::endings`].
     pub ended_rollouts: &'a [(String, RolloutResult)],
     /// Windows closed since the last look.
     pub windows: &'a [Window],

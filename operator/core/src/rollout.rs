@@ -1,17 +1,18 @@
 //! One rollout: a candidate on trial beside stable, and the bake after its promotion. How far it is, what it has
 //! shown, and what the next step would need. [`crate::endpoint::decide`] puts the pieces together.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use fairway_wire::{Target, Track, Weight, Window};
+use fairway_wire::{Route, Target, Track, Weight, Window};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::afterwards::Afterwards;
-use crate::evidence::{Eligible, Evidence, Outcome, Verdict, alpha};
+use crate::evidence::{Eligible, Evidence, Outcome, Routes, Verdict};
 use crate::plan::{elapsed, spell};
 use crate::planted::{Bug, planted};
-use crate::policy::{EndpointPolicy, Step};
+use crate::policy::{EndpointPolicy, Freeze, Step, frozen};
 
 /// A candidate on trial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct Rollout {
     pub weight_generation: u64,
     /// Segments eligible under each generation of this rollout's routes.
     pub eligible: Eligible,
+    /// Those of them under which nobody had stable: everybody had the candidate, or the baseline was shown in its place.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub alone: BTreeSet<u64>,
     /// What it has shown.
     pub evidence: Evidence,
     /// The last time that any window arrived.
@@ -42,6 +46,12 @@ pub struct Rollout {
     /// The weight for which servers are being ordered.
     #[serde(default)]
     pub wants: Option<Weight>,
+    /// The weight in force, where the policy's first step was raised above it meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below_first: Option<Weight>,
+    /// The last look in a freeze: what a freeze takes is not taken from the time limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<Timestamp>,
 }
 
 /// A pause; it freezes the weight, and harm still rolls back.
@@ -71,9 +81,9 @@ pub struct Bake {
 
 impl Bake {
     /// Begins now.
-    pub fn new(previous: Target, rollout: Rollout, policy: &EndpointPolicy, now: Timestamp) -> Self {
-        let before = policy.errors_tolerance().zip(rollout.evidence.errors_of_both());
-        let afterwards = before.map(|(tolerance, (requests, bad))| Afterwards::new(requests, bad, tolerance));
+    pub fn new(previous: Target, rollout: Rollout, now: Timestamp) -> Self {
+        let before = rollout.evidence.errors_of_both();
+        let afterwards = before.map(|(tolerance, requests, bad)| Afterwards::new(requests, bad, tolerance));
         Self { previous, since: now, rollout, afterwards }
     }
 
@@ -92,7 +102,8 @@ impl Bake {
     pub fn harm(&self, policy: &EndpointPolicy) -> Option<String> {
         let verdicts = self.rollout.evidence.verdicts(policy);
         let by_verdict = harm(&verdicts).map(|verdict| verdict.message.clone());
-        by_verdict.or_else(|| self.afterwards.as_ref()?.harm(alpha(policy)))
+        let alpha = self.rollout.evidence.rules(policy).alpha();
+        by_verdict.or_else(|| self.afterwards.as_ref()?.harm(alpha, "since the promotion"))
     }
 }
 
@@ -123,10 +134,13 @@ impl Rollout {
             weight_since: now,
             weight_generation: 0,
             eligible: Eligible::new(),
+            alone: BTreeSet::new(),
             evidence,
             last_telemetry: now,
             paused: None,
             wants: None,
+            below_first: None,
+            frozen: None,
         }
     }
 
@@ -138,12 +152,13 @@ impl Rollout {
 
     /// The weight in force.
     pub fn weight(&self, policy: &EndpointPolicy) -> Weight {
-        self.current(policy).weight
+        self.below_first.unwrap_or(self.current(policy).weight)
     }
 
     /// Adds a closed window. A router whose clock is ahead has still not reported later than now.
     pub fn absorb(&mut self, window: &Window, now: Timestamp) {
-        self.evidence.absorb(window, &self.eligible, self.weight_generation);
+        let routes = Routes { eligible: &self.eligible, alone: &self.alone, current: self.weight_generation };
+        self.evidence.absorb(window, &routes, now);
         self.last_telemetry = self.last_telemetry.max(window.end.min(now));
     }
 
@@ -156,13 +171,48 @@ impl Rollout {
         }
     }
 
-    /// Remembers who is eligible under a generation of the route. Only the newest generations matter: exposures older
-    /// than the reward's horizon have matured. Bounded at 64.
-    pub fn note_generation(&mut self, generation: u64, segments: &[String]) {
-        self.eligible.insert(generation, segments.to_vec());
-        while self.eligible.len() > 64 {
-            self.eligible.pop_first();
+    /// Remembers who is eligible under a route that has it, and whether anybody has stable. Only the newest generations matter:
+    /// exposures older than the reward's horizon have matured. Bounded at 64.
+    pub fn note_route(&mut self, route: &Route) {
+        let Some(canary) = &route.canary else { return };
+        self.eligible.insert(route.generation, canary.segments.clone());
+        if route.serve_baseline || canary.weight == Weight::FULL {
+            self.alone.insert(route.generation);
         }
+        while self.eligible.len() > 64 {
+            let oldest = self.eligible.pop_first();
+            oldest.map(|(generation, _)| self.alone.remove(&generation));
+        }
+    }
+
+    /// To the next step; to the first, if the policy was raised above the weight in force.
+    pub fn step_up(&mut self, now: Timestamp) {
+        if self.below_first.take().is_none() {
+            self.step += 1;
+        }
+        self.weigh(now);
+    }
+
+    /// Another policy: the step whose weight users have already, or the one below it. Where there is none below they keep what
+    /// they have, and the first step is the next one.
+    pub fn fit_step(&mut self, policy: &EndpointPolicy, routed: Weight) {
+        let steps = policy.steps.as_slice();
+        if steps.get(self.step).is_some_and(|step| step.weight == routed) {
+            self.below_first = None;
+        } else if let Some(below) = steps.iter().rposition(|step| step.weight <= routed) {
+            (self.step, self.below_first) = (below, None);
+        } else {
+            (self.step, self.below_first) = (0, Some(routed));
+        }
+    }
+
+    /// Moves the time limit by what a freeze has taken since the last look: until its end, or still.
+    pub fn thaw(&mut self, freezes: &[Freeze], now: Timestamp) {
+        if let Some(since) = self.frozen.take() {
+            let until = frozen(freezes, since).map_or(now, |until| until.min(now));
+            self.limit_from = (self.limit_from + elapsed(since, until)).min(now);
+        }
+        self.frozen = frozen(freezes, now).map(|_| now);
     }
 
     /// Whether the step may go on (invariant I2): its hold is over, and enough requests were answered at this weight.
@@ -177,12 +227,13 @@ impl Rollout {
 
     /// True on the last step of the policy.
     pub fn is_last_step(&self, policy: &EndpointPolicy) -> bool {
-        self.step + 1 >= policy.steps.as_slice().len()
+        self.below_first.is_none() && self.step + 1 >= policy.steps.as_slice().len()
     }
 
     /// The weight after the one in force; everybody after the last step.
     pub fn next_weight(&self, policy: &EndpointPolicy) -> Weight {
-        policy.steps.as_slice().get(self.step + 1).map_or(Weight::FULL, |step| step.weight)
+        let next = if self.below_first.is_some() { self.step } else { self.step + 1 };
+        policy.steps.as_slice().get(next).map_or(Weight::FULL, |step| step.weight)
     }
 
     /// How long it has taken.

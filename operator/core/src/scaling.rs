@@ -22,7 +22,7 @@ use crate::Reason;
 use crate::plan::{elapsed, spell};
 use history::Highest;
 use policy::{Limits, whole};
-pub use policy::{ScalingError, ScalingPolicy, needed};
+pub use policy::{ScalingError, ScalingPolicy, needed, worth};
 use windows::Windows;
 
 /// Loads within a tenth of what the replicas are meant for leave them alone, and going down keeps a tenth of headroom:
@@ -55,7 +55,7 @@ pub struct Bounds {
     pub floor: u32,
     /// Never more; 0 for a track that was taken back (argoproj/argo-rollouts#4973). The floor comes first.
     pub ceiling: u32,
-    /// Work in flight that the track will get when the next weight is set: ordered beforehand.
+    /// The load that the track will get when the next weight is set, in replicas' worth: ordered beforehand.
     pub expected: Option<f64>,
     /// Since when the route has sent it nobody; `None` while it carries traffic.
     pub idle_since: Option<Timestamp>,
@@ -102,9 +102,10 @@ struct Load {
     now: Timestamp,
 }
 
-/// Work in flight of all tracks together.
+/// The load of all tracks together, in replicas' worth: of its signals the one that asks for more.
 pub fn load_of_all(policy: &ScalingPolicy, scalers: &BTreeMap<String, Scaler>) -> f64 {
-    scalers.values().map(|scaler| scaler.in_flight(policy)).sum()
+    let sum = |of: fn(&Scaler, &ScalingPolicy) -> f64| scalers.values().map(|scaler| of(scaler, policy)).sum();
+    worth(policy, sum(Scaler::in_flight), sum(Scaler::requests_per_second))
 }
 
 impl Scaler {
@@ -123,6 +124,12 @@ impl Scaler {
     /// Work in flight on average over the stable window, or over the panic window where that is more.
     pub fn in_flight(&self, policy: &ScalingPolicy) -> f64 {
         self.windows.in_flight(policy.stable_window).max(self.windows.in_flight(policy.panic_window))
+    }
+
+    /// Requests a second, in the same way.
+    pub fn requests_per_second(&self, policy: &ScalingPolicy) -> f64 {
+        let of = |window| self.windows.requests_per_second(window);
+        of(policy.stable_window).max(of(policy.panic_window))
     }
 
     /// Whether the load outran the replicas lately. Evidence about a canary should wait while either track is: cold
@@ -290,8 +297,8 @@ impl Scaler {
             return followed;
         }
         let message = format!(
-            "{} to {replicas} replicas: the next weight brings {expected:.1} in flight, {wanted} replicas at {} each",
-            self.replicas, policy.in_flight
+            "{} to {replicas} replicas: the next weight brings a load worth {expected:.1} replicas, {wanted} are needed",
+            self.replicas
         );
         Decision { replicas, reason: Reason::new("Prescaled", message) }
     }

@@ -111,7 +111,8 @@ impl World {
                 let ordered = *ordered;
                 let (at, ready) = (self.now, self.ready(version));
                 let in_flight = LOAD * self.share(version);
-                let sample = Sample { at, in_flight, requests_per_second: 100.0, p95: None, ready };
+                let requests_per_second = 100.0 * self.share(version);
+                let sample = Sample { at, in_flight, requests_per_second, p95: None, ready };
                 servers.insert(digest, Servers { ordered, ready, sample: Some(sample) });
             }
         }
@@ -250,4 +251,46 @@ fn servers_that_never_come_end_the_rollout_by_the_clock() {
     let last = world.status.history.last().unwrap();
     assert_eq!(last.reason.code, "Inconclusive", "{:?}", last.reason);
     assert!(last.reason.message.contains("servers of version 2"), "{:?}", last.reason);
+}
+
+#[test]
+fn capacity_follows_the_rate_of_requests_where_that_asks_for_more() {
+    let mut world = World::new(3);
+    // 80 in flight are ten servers' work, 100 requests a second twenty servers'.
+    world.policy.scaling.as_mut().unwrap().requests_per_second = NonZeroU32::new(5);
+    let (mut seen, mut floor) = (Vec::new(), u32::MAX);
+    while world.status.bake.is_none() {
+        let before = world.weight();
+        world.minute(&[]);
+        if world.weight() > before {
+            seen.push((world.weight(), world.ready(2)));
+        }
+        if before > 10.0 {
+            floor = floor.min(world.ready(1));
+        }
+    }
+    assert_eq!(seen, [(10.0, 2), (50.0, 10)]);
+    assert_eq!((floor, world.ready(2)), (20, 20), "stable can take everybody back, and the candidate takes everybody");
+}
+
+#[test]
+fn neither_a_freeze_nor_the_time_of_loading_is_taken_from_the_time_that_servers_have() {
+    let mut world = World::new(15 * 60);
+    world.policy.steps =
+        Steps::new(vec![Step { weight: Weight::from_percent(50), hold: 10 * MINUTE, segments: Vec::new() }]).unwrap();
+    // It is loaded after 15 hours, and more servers take as long again: both within the 20 hours that each may take.
+    world.until(40 * 60, |world| world.weight() == 50.0);
+    let mut world = World::new(5);
+    world.policy.steps =
+        Steps::new(vec![Step { weight: Weight::from_percent(50), hold: 10 * MINUTE, segments: Vec::new() }]).unwrap();
+    world.minutes(2);
+    world.policy.freezes = vec![fairway_core::policy::Freeze::Once { from: world.now, until: world.now + 30 * HOUR }];
+    world.minutes(30 * 60);
+    assert!(world.status.loading.is_none(), "it is loaded");
+    world.delay = 60;
+    world.until(3 * 60, |world| world.weight() == 50.0);
+    // And none of it lasts for ever.
+    let mut world = World::new(100_000);
+    world.minutes(21 * 60);
+    assert!(world.status.barred.contains_key(&target(2).digest));
 }

@@ -60,11 +60,13 @@ fn policy() -> ExperimentPolicy {
 struct Nature {
     reward: f64,
     errors: f64,
+    /// Errors are all of one user, whose every request fails.
+    of_one: bool,
     sessions: f64,
     users: f64,
 }
 
-const SAME: Nature = Nature { reward: 0.2, errors: 0.01, sessions: 0.5, users: 60.0 };
+const SAME: Nature = Nature { reward: 0.2, errors: 0.01, of_one: false, sessions: 0.5, users: 60.0 };
 
 /// A world in which effects are carried out at once.
 struct World {
@@ -129,8 +131,11 @@ impl World {
                 let cell = (self.dice.next() >> 56) as u8;
                 sessions.record(cell, f64::from(u8::from(self.dice.unit() < nature.sessions)));
                 for _ in 0..2 {
+                    let fails = self.dice.unit() < nature.errors;
                     seen.requests += 1;
-                    seen.errors += u64::from(self.dice.unit() < nature.errors);
+                    seen.errors += u64::from(fails);
+                    let cell = if fails && nature.of_one { 7 } else { cell };
+                    seen.errors_by_cell.record(cell, f64::from(u8::from(fails)));
                     reward.record(cell, f64::from(u8::from(self.dice.unit() < nature.reward)));
                 }
             }
@@ -267,6 +272,18 @@ fn a_finished_experiment_never_runs_again_and_its_record_is_not_lost() {
     assert_eq!(plan.effects.len(), 2, "{:?}", plan.effects);
     assert_eq!(world.archive, [record]);
     assert!(world.in_force.is_none());
+}
+
+#[test]
+fn errors_of_one_user_are_not_harm_by_an_arm() {
+    let mut world = World::with(3, "c", Nature { errors: 0.05, of_one: true, ..SAME });
+    world.hours(48);
+    let verdicts = &world.status.running.as_ref().unwrap().records()[2].guardrails;
+    assert!(verdicts[0].sentence.contains("clumps of"), "{verdicts:?}");
+    assert_eq!(world.open_arms().len(), 3);
+    let mut spread = World::with(3, "c", Nature { errors: 0.05, ..SAME });
+    spread.hours(48);
+    assert_eq!(spread.open_arms().len(), 2, "as many of many users are");
 }
 
 #[test]

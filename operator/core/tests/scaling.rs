@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use fairway_core::scaling::{Bounds, Decision, Sample, Scaler, ScalingError, ScalingPolicy, needed};
+use fairway_core::scaling::{Bounds, Decision, Sample, Scaler, ScalingError, ScalingPolicy, needed, worth};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
@@ -70,14 +70,18 @@ fn told(decision: &Decision) -> (u32, &str) {
 fn needed_is_the_share_of_the_load_over_the_target() {
     let table = [(80.0, 0.05, 1), (80.0, 0.25, 3), (80.0, 0.5, 5), (80.0, 1.0, 10), (80.0, 7.0, 10), (0.0, 1.0, 1)];
     for (load, share, expected) in table {
-        assert_eq!(needed(&policy(), load, share), expected, "{load} {share}");
+        assert_eq!(needed(&policy(), worth(&policy(), load, 0.0), share), expected, "{load} {share}");
     }
-    assert_eq!(needed(&policy(), 8_000.0, 1.0), 1_000, "not cut off: the step must be told that it cannot be");
+    assert_eq!(
+        needed(&policy(), worth(&policy(), 8_000.0, 0.0), 1.0),
+        1_000,
+        "not cut off: the step must be told that it cannot be"
+    );
     for odd in [f64::NAN, -1.0, f64::NEG_INFINITY] {
-        assert_eq!(needed(&policy(), odd, 1.0), 1);
-        assert_eq!(needed(&policy(), 80.0, odd), 1);
+        assert_eq!(needed(&policy(), worth(&policy(), odd, 0.0), 1.0), 1);
+        assert_eq!(needed(&policy(), worth(&policy(), 80.0, 0.0), odd), 1);
     }
-    assert_eq!(needed(&policy(), f64::INFINITY, 1.0), u32::MAX);
+    assert_eq!(needed(&policy(), worth(&policy(), f64::INFINITY, 0.0), 1.0), u32::MAX);
 }
 
 #[test]
@@ -201,10 +205,10 @@ fn the_floor_comes_before_the_ceiling_and_max_before_both() {
 fn capacity_comes_before_the_weight() {
     let mut track = Track::new(policy(), 1);
     track.run(20, 4.0);
-    track.bounds.expected = Some(80.0);
+    track.bounds.expected = Some(10.0);
     let decision = track.look(4.0);
     assert_eq!(told(&decision), (10, "Prescaled"));
-    assert!(decision.reason.message.contains("80.0 in flight, 10 replicas at 8 each"), "{decision:?}");
+    assert!(decision.reason.message.contains("a load worth 10.0 replicas, 10 are needed"), "{decision:?}");
     assert_eq!(track.run(600, 4.0).replicas, 10, "it stays while the step waits");
     track.bounds.expected = None;
     assert_eq!(track.run(200, 4.0).replicas, 10, "and until the traffic can have come");
@@ -214,7 +218,7 @@ fn capacity_comes_before_the_weight() {
 #[test]
 fn a_fresh_canary_is_prescaled_without_any_data() {
     let mut track = Track::new(policy(), 0);
-    track.bounds.expected = Some(60.0);
+    track.bounds.expected = Some(7.5);
     assert_eq!(told(&track.blind()), (8, "Prescaled"));
 }
 
@@ -279,7 +283,7 @@ fn samples_that_come_often_share_slots() {
 
 prop_compose! {
     fn any_bounds()(floor in 0_u32..30, ceiling in prop_oneof![Just(0), Just(u32::MAX), 0_u32..40],
-        expected in prop::option::of(0.0..400.0_f64), idle in any::<bool>()) -> Bounds {
+        expected in prop::option::of(0.0..50.0_f64), idle in any::<bool>()) -> Bounds {
         Bounds { floor, ceiling, expected, idle_since: idle.then(|| at(0)) }
     }
 }
@@ -372,7 +376,7 @@ proptest! {
 
     #[test]
     fn a_load_that_flaps_by_5_percent_does_not_move_the_replicas(load in 1.0..700.0_f64, period in 1_u64..400) {
-        let mut track = Track::new(policy(), needed(&policy(), load, 1.0));
+        let mut track = Track::new(policy(), needed(&policy(), worth(&policy(), load, 0.0), 1.0));
         let flap = |look: u64| if (look / period).is_multiple_of(2) { load * 1.05 } else { load * 0.95 };
         let replicas: Vec<u32> = (0..2_000).map(|look| {
             track.seconds += LOOK;

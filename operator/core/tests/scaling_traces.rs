@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use fairway_core::scaling::{Bounds, Decision, Sample, Scaler, ScalingPolicy, needed};
+use fairway_core::scaling::{Bounds, Decision, Sample, Scaler, ScalingPolicy, needed, worth};
 use jiff::Timestamp;
 
 const LOOK: u64 = 2;
@@ -131,7 +131,7 @@ struct Endpoint {
 impl Endpoint {
     fn new(load: f64) -> Self {
         let policy = policy();
-        let (stable, canary) = (Track::new(needed(&policy, load, 1.0), 20), Track::new(0, 20));
+        let (stable, canary) = (Track::new(needed(&policy, worth(&policy, load, 0.0), 1.0), 20), Track::new(0, 20));
         let mut endpoint = Self { policy, stable, canary, seconds: 0, load };
         endpoint.canary.bounds.ceiling = 0;
         endpoint.run(0.0, 600, |_| {});
@@ -149,9 +149,9 @@ impl Endpoint {
 
     /// A canary's step: capacity first, then the weight; stable's floor is what takes everybody back.
     fn step(&mut self, before: f64, share: f64) -> u64 {
-        let need = needed(&self.policy, self.load, share);
-        self.stable.bounds.floor = needed(&self.policy, self.load, 1.0);
-        self.canary.bounds = Bounds { expected: Some(self.load * share), ..Bounds::free() };
+        let need = needed(&self.policy, worth(&self.policy, self.load, 0.0), share);
+        self.stable.bounds.floor = needed(&self.policy, worth(&self.policy, self.load, 0.0), 1.0);
+        self.canary.bounds = Bounds { expected: Some(worth(&self.policy, self.load * share, 0.0)), ..Bounds::free() };
         let mut waited = 0;
         while self.canary.ready < need {
             self.run(before, LOOK, |_| {});
@@ -177,10 +177,16 @@ fn stable_is_not_sent_to_its_maximum_by_the_canary_and_the_canary_is_not_starved
         endpoint.step(share_before, share);
         endpoint.run(share, 900, |now| {
             assert_eq!(now.stable.scaler.replicas(), before, "stable neither grows nor shrinks");
-            assert!(now.canary.ready >= needed(&now.policy, now.load, share), "capacity before traffic");
+            assert!(
+                now.canary.ready >= needed(&now.policy, worth(&now.policy, now.load, 0.0), share),
+                "capacity before traffic"
+            );
         });
         let canary = endpoint.canary.scaler.replicas();
-        assert!(canary <= needed(&endpoint.policy, endpoint.load, share) + 1, "{canary} at {share}");
+        assert!(
+            canary <= needed(&endpoint.policy, worth(&endpoint.policy, endpoint.load, 0.0), share) + 1,
+            "{canary} at {share}"
+        );
         share_before = share;
     }
 }

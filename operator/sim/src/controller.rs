@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use fairway_core::endpoint::{self, EndpointEffect, EndpointObserved, EndpointStatus, RolloutRequest, RolloutResult};
+use fairway_core::endpoint::{self, EndpointEffect, EndpointObserved, EndpointStatus, RolloutRequest};
 use fairway_core::model::{self, Champion, ModelEffect, ModelObserved, ModelRequest, ModelStatus};
 use fairway_core::{Plan, Reason, invariants};
 use fairway_wire::{Profile, Target};
@@ -245,8 +245,7 @@ fn decide_model(
     let waits = |wanted: &Target| {
         stable.is_none_or(|stable| stable.digest != wanted.digest) && !endpoint.barred.contains_key(&wanted.digest)
     };
-    let ended: Vec<(String, RolloutResult)> =
-        endpoint.history.iter().map(|ended| (ended.id.clone(), ended.result)).collect();
+    let ended = endpoint.endings("serving");
     let run = status.run.as_ref().and_then(|run| model.part.runs.get(&run.name));
     let observed = ModelObserved {
         status,

@@ -462,4 +462,6 @@ fn carry_out(state: &mut State, event: Event, plan: Plan<EndpointEffect, Endpoin
     state.status = plan.status;
     // How long ago a rollout ended changes nothing: only its result does.
     state.status.history.iter_mut().for_each(|ended| ended.canary_requests = 0);
+    // Nor does how long something is barred, where so little is.
+    state.status.barred_since.clear();
 }

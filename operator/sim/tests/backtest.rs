@@ -180,6 +180,35 @@ fn lost_reward_and_slow_answers_are_found_and_late_harm_too() {
     assert!(late.typical.as_ref().unwrap().seconds.unwrap() >= 3_600.0, "counted from when it began");
 }
 
+/// Errors of few users prove less: where the record tells that they are, good candidates are not taken back for them, and
+/// bad ones a little later. Where it does not tell, errors fall on anybody.
+#[test]
+fn errors_come_as_clumped_as_they_were_recorded() {
+    let told = |of_few: Option<bool>| {
+        let mut windows = Shop { hours: 12, errors: 0.02, ..SHOP }.windows();
+        for (nth, window) in windows.iter_mut().enumerate() {
+            for arm in window.arms.values_mut().filter(|_| of_few.is_some()) {
+                for request in 0..arm.requests {
+                    let bad = request < arm.errors_total();
+                    let cell = hashed(nth as u64 * 1_000 + request) as u8;
+                    let cell = if bad && of_few == Some(true) { cell % 4 } else { cell };
+                    arm.errors_by_cell.record(cell, f64::from(u8::from(bad)));
+                }
+            }
+        }
+        let policy = EndpointPolicy { gates: vec![RolloutGate::Errors { tolerance: 0.1 }], ..policy() };
+        let report = compare(&named(policy), &traffic(&windows).unwrap(), &["none", "errors=x5"].map(harm), 60, 1);
+        let [good, bad] = report.policies[0].cases.as_slice() else { panic!("two cases") };
+        let clumped = bad.typical.as_ref().unwrap().sentences.iter().any(|it| it.contains("by user counted once"));
+        (good.false_alarms, bad.detected, bad.bad_answers.unwrap().median, clumped)
+    };
+    let (alone, spread, few) = (told(None), told(Some(false)), told(Some(true)));
+    eprintln!("{alone:?} {spread:?} {few:?}");
+    assert!([alone, spread, few].iter().all(|(alarms, detected, ..)| *alarms <= 6 && *detected >= 57));
+    assert!(spread.2 < 1.5 * alone.2 && few.2 >= alone.2);
+    assert!(!alone.3 && few.3, "{few:?}");
+}
+
 #[test]
 fn pairs_are_played_with_shadow() {
     let policy = EndpointPolicy { shadow: true, require_proof: true, gates: policy().gates[2..].to_vec(), ..policy() };

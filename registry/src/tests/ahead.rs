@@ -10,8 +10,12 @@ const DAY: i64 = 86_400;
 
 /// Uploads for a run; the tree's provenance is that of [`registration`].
 async fn upload(model: &ModelLog, dir: &Path, run: &str) -> crate::Result<Digest> {
+    upload_at(model, dir, run, time(0)).await
+}
+
+async fn upload_at(model: &ModelLog, dir: &Path, run: &str, time: crate::Timestamp) -> crate::Result<Digest> {
     let Registration { kinds, provenance, .. } = registration(run);
-    let author = Author { actor: "trainer", reason: "", time: time(0) };
+    let author = Author { actor: "trainer", reason: "", time };
     let work = Uploading { run, author, kinds: &kinds, provenance: &provenance };
     model.upload(dir, work, &Progress::default()).await
 }
@@ -108,9 +112,10 @@ async fn a_tree_waits_for_its_registration_as_long_as_its_run_does() {
         // The run is over without a version: the tree goes, and cannot come back under the same digest for a while.
         run.finish(&"failed").await.unwrap();
         assert_eq!(model.collect(&collection(tomorrow())).await.unwrap().deleted.len(), 1);
-        let late = model.register_uploaded(&digest, registration("run-1")).await;
+        let late = Registration { time: tomorrow(), ..registration("run-1") };
+        let late = model.register_uploaded(&digest, late).await;
         assert!(matches!(late, Err(Error::Condemned { .. })), "{late:?}");
-        let again = upload(&model, source.path(), "run-1").await;
+        let again = upload_at(&model, source.path(), "run-1", tomorrow()).await;
         assert!(matches!(again, Err(Error::Condemned { .. })), "{again:?}");
         let other = upload(&model, tree("b").path(), "run-2").await.unwrap();
         assert_eq!(model.register_uploaded(&other, registration("run-2")).await.unwrap().number, 1);

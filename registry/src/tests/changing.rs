@@ -29,12 +29,42 @@ async fn a_copy_is_the_same_tree() {
             let place = to.fetch(&copied.digest, cache.path()).await.unwrap();
             assert_eq!(std::fs::read(place.join("large.json")).unwrap().len(), 17 << 20);
             to.verify(&copied.digest, &[key.public().clone()]).await.unwrap();
+            // Again after a copy that was stopped before the signature was there.
+            to.store.delete(&to.signature_path(&version.digest)).await.unwrap();
             let again = to.register_copy(&model, &version.digest, registration("copy-1"), &silent);
             assert_eq!(again.await.unwrap().number, 1);
+            to.verify(&copied.digest, &[key.public().clone()]).await.unwrap();
         }
         let unknown = model.register_copy(&model, &nothing, registration("x"), &silent);
         assert!(matches!(unknown.await, Err(Error::NotFound(_))));
     }
+}
+
+/// Whoever follows an alias would find a version that nobody has signed.
+#[tokio::test]
+async fn a_signature_is_there_before_the_version_can_be_seen() {
+    let registry = Registry::open("memory://").await.unwrap();
+    let (from, to) = (registry.model("shop", "m").unwrap(), registry.model("prod", "m").unwrap());
+    let version = from.register(tree("a").path(), registration("run-1")).await.unwrap();
+    from.sign(1, &PrivateKey::generate().unwrap(), by("ada", 1)).await.unwrap();
+    let signature = from.signature(&version.digest).await.unwrap().unwrap();
+    to.register(tree("b").path(), registration("run-0")).await.unwrap();
+    // Refused at the last moment, so that what was done before is seen.
+    to.protect("challenger", &BTreeSet::from(["bob".to_owned()]), by("ada", 1)).await.unwrap();
+    let wanted = || crate::Registration { alias: Some("challenger".to_owned()), ..registration("run-1") };
+    let silent = Progress::default();
+    let copied = to.register_copy(&from, &version.digest, wanted(), &silent).await;
+    assert!(matches!(copied, Err(Error::Protected { .. })), "{copied:?}");
+    assert_eq!(to.signature(&version.digest).await.unwrap().unwrap(), signature);
+
+    to.store.delete(&to.signature_path(&version.digest)).await.unwrap();
+    let (a, signed) = (tree("a"), Some((&version.digest, &signature[..])));
+    let entered = to.register_telling(a.path(), wanted(), signed, &silent).await;
+    assert!(matches!(entered, Err(Error::Protected { .. })), "{entered:?}");
+    assert_eq!(to.signature(&version.digest).await.unwrap().unwrap(), signature);
+    // Another tree's signature is not taken along.
+    let other = to.register_telling(tree("c").path(), registration("run-2"), signed, &silent).await.unwrap();
+    assert_eq!(to.signature(&other.digest).await.unwrap(), None);
 }
 
 #[tokio::test]

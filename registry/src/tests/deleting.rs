@@ -74,6 +74,12 @@ async fn what_no_rule_keeps_goes_after_its_grace() {
         model.hold(2, false, author()).await.unwrap();
         let all = model.collect(&collection(time(9 * 86_400), Duration::ZERO)).await.unwrap();
         assert_eq!(deleted(&all), [2, 4]);
+        // The try above left a tree, which has gone again. The quarantine ends by time, though nothing was deleted since.
+        let on = |day: i64| crate::Registration { time: time(day * 86_400), ..registration("run-3") };
+        let early = model.register(tree("tree 3").path(), on(39)).await;
+        assert!(matches!(early, Err(Error::Condemned { .. })), "{early:?}");
+        assert_eq!(model.register(tree("tree 3").path(), on(40)).await.unwrap().digest, digest);
+        assert!(!model.state().await.unwrap().condemned.contains_key(&digest));
     }
 }
 
@@ -208,4 +214,22 @@ async fn uploads_that_nobody_registered_go_when_they_are_old() {
     assert_eq!(second.deleted.len(), 1);
     assert!(!orphan.exists());
     assert_eq!(model.state().await.unwrap().versions.len(), 5, "without a retention no version goes");
+}
+
+#[tokio::test]
+async fn half_a_pin_keeps_nothing_and_holds_nothing_up() {
+    let place = tempfile::tempdir().unwrap();
+    let registry = Registry::open(place.path().to_str().unwrap()).await.unwrap();
+    let model = five(&registry).await;
+    let pins = place.path().join("shop/models/m/pins");
+    std::fs::create_dir_all(&pins).unwrap();
+    std::fs::write(pins.join("empty.json"), b"").unwrap();
+    std::fs::write(pins.join("half.json"), b"{\"txn\": \"ab").unwrap();
+    std::fs::write(pins.join("zeros.json"), [0; 100]).unwrap();
+    let now = super::today();
+    assert_eq!(deleted(&model.collect(&collection(now, Duration::ZERO)).await.unwrap()), [2, 3]);
+    assert_eq!(names_below(&pins).len(), 3, "it may be of an upload that has just begun");
+    let tomorrow = now.checked_add(Duration::from_secs(25 * 3600)).unwrap();
+    model.collect(&collection(tomorrow, Duration::ZERO)).await.unwrap();
+    assert!(names_below(&pins).is_empty());
 }

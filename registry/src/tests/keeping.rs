@@ -79,5 +79,9 @@ async fn what_endpoints_keep() {
         endpoint.put_state("router.json", "2".into()).await.unwrap();
         assert_eq!(endpoint.get_state("router.json").await.unwrap().unwrap(), "2");
         assert!(endpoint.put_state("../../x", "2".into()).await.is_err());
+        // What could not be read again is not written. Pages of zeros that nobody looks at take no memory.
+        let long = vec![0; (2 << 30) + 1];
+        assert!(matches!(endpoint.put_state("router.json", long.into()).await, Err(Error::Corrupt { .. })));
+        assert_eq!(endpoint.get_state("router.json").await.unwrap().unwrap(), "2");
     }
 }

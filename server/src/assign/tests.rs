@@ -25,12 +25,8 @@ fn route(percent: u8, holdback: u8) -> Route {
     }
 }
 
-fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_second(seconds).unwrap()
-}
-
 fn track(route: &Route, user: &str) -> Track {
-    assign(route, user, None, true, at(0)).track
+    assign(route, user, None, true, Watch::Held).track
 }
 
 /// Pearson's statistic against equal shares.
@@ -91,7 +87,7 @@ fn nobody_at_0_and_everybody_at_100() {
 fn only_eligible_segments_and_consenting_users_get_the_canary() {
     let mut route = route(100, 0);
     route.canary.as_mut().unwrap().segments = vec!["UK".into()];
-    let of = |segment, personalize| assign(&route, "ann", segment, personalize, at(0)).track;
+    let of = |segment, personalize| assign(&route, "ann", segment, personalize, Watch::Held).track;
     assert_eq!(of(Some("UK"), true), Track::Canary);
     assert_eq!(of(Some("FR"), true), Track::Stable);
     assert_eq!(of(None, true), Track::Stable);
@@ -100,11 +96,10 @@ fn only_eligible_segments_and_consenting_users_get_the_canary() {
 
 #[test]
 fn an_expired_lease_takes_the_canary_away() {
-    let mut route = route(100, 0);
-    route.lease_until = Some(at(60));
-    let of = |now| assign(&route, "ann", None, true, at(now));
-    assert_eq!(of(60).track, Track::Canary);
-    assert_eq!(of(61), Assignment { track: Track::Stable, arm: None, propensity: Weight::FULL });
+    let route = route(100, 0);
+    let of = |watch| assign(&route, "ann", None, true, watch);
+    assert_eq!(of(Watch::Held).track, Track::Canary);
+    assert_eq!(of(Watch::Lapsed), Assignment { track: Track::Stable, arm: None, propensity: Weight::FULL });
 }
 
 #[test]
@@ -112,7 +107,7 @@ fn propensities_add_up() {
     let route = route(25, 2);
     let mut seen = std::collections::BTreeMap::new();
     for user in (0..5_000).map(|i| format!("user-{i}")) {
-        let a = assign(&route, &user, None, true, at(0));
+        let a = assign(&route, &user, None, true, Watch::Held);
         seen.insert(a.track, a.propensity.ppm());
     }
     let expected = [(Track::Stable, 735_000), (Track::Canary, 245_000), (Track::Holdback, 20_000)];
@@ -165,7 +160,7 @@ fn propensities_are_the_shares_of_users() {
     let mut seen: std::collections::BTreeMap<_, (u32, f64)> = std::collections::BTreeMap::new();
     let users = 200_000;
     for user in (0..users).map(|i| format!("user-{i}")) {
-        let a = assign(&route, &user, None, true, at(0));
+        let a = assign(&route, &user, None, true, Watch::Held);
         let one = seen.entry((a.track, a.arm)).or_default();
         *one = (one.0 + 1, f64::from(a.propensity.ppm()) / 1e6);
     }
@@ -182,15 +177,14 @@ fn propensities_are_the_shares_of_users() {
 
 #[test]
 fn whoever_is_watched_by_nobody_is_in_no_experiment() {
-    let mut route = with_experiments(0, 0);
-    route.lease_until = Some(at(60));
+    let route = with_experiments(0, 0);
     let users = (0..2_000).map(|i| format!("user-{i}"));
-    let tracks = |now: i64, personalize: bool| {
-        let of = |user: String| assign(&route, &user, None, personalize, at(now)).track;
+    let tracks = |watch: Watch, personalize: bool| {
+        let of = |user: String| assign(&route, &user, None, personalize, watch).track;
         users.clone().map(of).filter(|track| *track == Track::Experiment).count()
     };
-    assert!(tracks(60, true) > 500);
-    assert_eq!((tracks(61, true), tracks(60, false)), (0, 0));
+    assert!(tracks(Watch::Held, true) > 500);
+    assert_eq!((tracks(Watch::Lapsed, true), tracks(Watch::Held, false)), (0, 0));
 }
 
 #[test]

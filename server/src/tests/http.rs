@@ -10,11 +10,13 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::*;
-use crate::{Problem, http, serve_admin, serve_public};
+use crate::http::{Front, Limits};
+use crate::{Problem, serve_admin, serve_public};
 
 struct Served {
     address: std::net::SocketAddr,
@@ -179,23 +181,88 @@ async fn a_broken_canary_is_a_200() {
     assert_eq!((status, answer.served_by), (StatusCode::OK, Rung::Stable));
 }
 
+/// Sends a body to the public paths, without a socket.
+async fn send(routes: &axum::Router, path: &str, body: impl Into<Body>) -> (StatusCode, hyper::HeaderMap, Bytes) {
+    let request = Request::post(path).header(header::CONTENT_TYPE, "application/json").body(body.into()).unwrap();
+    let (head, body) = routes.clone().oneshot(request).await.unwrap().into_parts();
+    (head.status, head.headers, body.collect().await.unwrap().to_bytes())
+}
+
 #[tokio::test]
 async fn without_places_there_is_a_cheap_answer_or_a_time_to_come_again() {
     let (router, _) = router(Manner::Good);
     router.set_route(route(1, None));
-    let routes = http::public_routes_with(router, 0);
-    let post = |path: &str, body: &'static str| {
-        let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
-        routes.clone().oneshot(request.body(Body::from(body)).unwrap())
-    };
-    let answer = post("/v1/recommend", r#"{"user":"ann","k":2}"#).await.unwrap();
-    assert_eq!(answer.status(), StatusCode::OK);
-    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let body = std::time::Duration::from_millis(50);
+    let routes = Front::new(router, Limits { requests: 0, events: 0, body }).routes();
+    let (status, _, body) = send(&routes, "/v1/recommend", r#"{"user":"ann","k":2}"#).await;
+    assert_eq!(status, StatusCode::OK);
     let answer: RecommendResponse = serde_json::from_slice(&body).unwrap();
     assert_eq!((names(&answer), answer.reason), (vec!["j", "i"], Reason::Overloaded));
-    let answer = post("/v1/events", r#"{"user":"ann","item":"a","kind":"view"}"#).await.unwrap();
-    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(answer.headers()[header::RETRY_AFTER], "1");
+    let (status, headers, _) = send(&routes, "/v1/events", r#"{"user":"ann","item":"a","kind":"view"}"#).await;
+    assert_eq!((status, headers[header::RETRY_AFTER].to_str().unwrap()), (StatusCode::SERVICE_UNAVAILABLE, "1"));
+}
+
+#[tokio::test]
+async fn the_time_for_a_body_is_not_the_versions() {
+    let (router, _) = router(Manner::Hangs);
+    router.install(&target(1), fake(Manner::Hangs), profile());
+    router.set_route(Route { deadline_ms: 100, ..route(1, Some(100)) });
+    let limits = Limits { body: std::time::Duration::from_millis(20), ..Limits::default() };
+    let (status, _, body) =
+        send(&Front::new(router, limits).routes(), "/v1/recommend", r#"{"user":"ann","k":2}"#).await;
+    let answer: RecommendResponse = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, answer.reason), (StatusCode::OK, Reason::ModelTimeout));
+}
+
+#[tokio::test]
+async fn events_that_come_slowly_take_no_place() {
+    let (router, _) = router(Manner::Good);
+    router.set_route(route(1, None));
+    let routes = Front::new(router, Limits { requests: 1, events: 1, ..Limits::default() }).routes();
+    let never = Body::from_stream(futures::stream::pending::<std::io::Result<Bytes>>());
+    let mut slow = Box::pin(send(&routes, "/v1/events", never));
+    assert!(futures::FutureExt::now_or_never(&mut slow).is_none());
+    let (_, _, body) = send(&routes, "/v1/recommend", r#"{"user":"ann","k":2}"#).await;
+    assert_eq!(serde_json::from_slice::<RecommendResponse>(&body).unwrap().reason, Reason::Ok);
+    let (status, ..) = send(&routes, "/v1/events", r#"{"user":"ann","item":"a","kind":"view"}"#).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+}
+
+/// A version that says when it is asked, and nothing else.
+struct Mute {
+    items: Vocabulary,
+    asked: Notify,
+}
+
+#[async_trait]
+impl ModelServer for Mute {
+    fn items(&self) -> &Vocabulary {
+        &self.items
+    }
+
+    async fn score(&self, _: ScoreQuery) -> Result<Vec<(String, f32)>, ModelFailure> {
+        self.asked.notify_one();
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_caller_who_hangs_up_is_counted() {
+    let served = serve(Manner::Good, None).await;
+    let mute = Arc::new(Mute { items: fake(Manner::Good).items.clone(), asked: Notify::new() });
+    served.router.install(&target(2), mute.clone(), profile());
+    served.router.set_route(Route { deadline_ms: 300, ..route(2, Some(100)) });
+    let body = r#"{"user":"ann","k":2}"#;
+    let head = "POST /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-type: application/json";
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    stream.write_all(format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).as_bytes()).await.unwrap();
+    mute.asked.notified().await;
+    drop(stream);
+    // Not even the end leaves it out.
+    served.shutdown.cancel();
+    served.task.await.unwrap().unwrap();
+    let canary = arm(&merged(served.router.flush_windows()), 2, Track::Canary);
+    assert_eq!((canary.requests, canary.errors_total()), (1, 1));
 }
 
 #[tokio::test]

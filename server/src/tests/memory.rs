@@ -33,7 +33,8 @@ async fn a_restarted_router_goes_on() {
     let mut everything = asking("new", 9);
     everything.context = Context { segment: Some("FR".into()), personalize: false };
     let answer = after.recommend(everything).await.unwrap();
-    assert_eq!(names(&answer), ["cup", "j", "i", "a", "c", "h", "zebra"]);
+    // Nobody bought more since; what was bought most when the version was trained comes after that.
+    assert_eq!(names(&answer), ["cup", "j", "i", "a", "c", "h", "zebra", "b", "d"]);
 }
 
 #[tokio::test]
@@ -58,5 +59,5 @@ fn damage_and_other_formats_are_refused() {
     assert!(matches!(other, Err(Error::SnapshotFormat(2))));
     // Numbers without a name are left out.
     let odd = br#"{"format":1,"items":[],"segments":[],"versions":[],"users":[["zz",0,[]],["00000000000000000000000000000000",7,[[3,1]]]],"popularity":[[5,[[20000,[[1,1]]]]]],"waiting":[]}"#;
-    router.restore(odd).unwrap();
+    assert_eq!(router.restore(odd).unwrap(), 2);
 }

@@ -22,6 +22,11 @@ fn orders_of(route: Option<Route>, versions: Vec<ServedAt>) -> Orders {
     Orders { route, versions, ..Orders::default() }
 }
 
+/// Asks as the operator does, which reads what was written.
+fn hear(router: &Router, poll: Poll) -> Polled {
+    serde_json::from_slice(&serde_json::to_vec(&router.poll(poll)).unwrap()).unwrap()
+}
+
 fn seqs(polled: &Polled) -> Vec<u64> {
     polled.windows.iter().map(|window| window.seq).collect()
 }
@@ -40,24 +45,24 @@ async fn busy(n: u64) -> (Arc<Router>, Manual) {
 #[tokio::test]
 async fn windows_stay_until_they_are_called_safe() {
     let (router, clock) = busy(5).await;
-    let first = router.poll(poll(None, 3));
+    let first = hear(&router, poll(None, 3));
     assert_eq!(seqs(&first), [0, 1, 2]);
     // The answer was lost: the same again, although more was counted and closed since.
     router.recommend(asking("bob", 1)).await.unwrap();
     clock.advance(20_000);
-    assert_eq!(router.poll(poll(None, 3)).windows, first.windows);
-    assert_eq!(seqs(&router.poll(poll(Some(1), 3))), [2, 3, 4]);
-    assert_eq!(seqs(&router.poll(poll(Some(1), 1))), [2]);
-    assert_eq!(seqs(&router.poll(poll(Some(2), 0))), [0; 0]);
-    let rest = router.poll(poll(None, 100));
+    assert_eq!(hear(&router, poll(None, 3)).windows, first.windows);
+    assert_eq!(seqs(&hear(&router, poll(Some(1), 3))), [2, 3, 4]);
+    assert_eq!(seqs(&hear(&router, poll(Some(1), 1))), [2]);
+    assert_eq!(seqs(&hear(&router, poll(Some(2), 0))), [0; 0]);
+    let rest = hear(&router, poll(None, 100));
     assert_eq!((seqs(&rest)[..2].to_vec(), rest.lost), (vec![3, 4], 0));
     let requests: u64 = rest.windows.iter().flat_map(|one| one.arms.values()).map(|one| one.requests).sum();
     assert_eq!(requests, 3);
     let last = *seqs(&rest).last().unwrap();
-    assert!(router.poll(poll(Some(last), 100)).windows.is_empty());
+    assert!(hear(&router, poll(Some(last), 100)).windows.is_empty());
     // What nobody called safe is in the flush, once.
     clock.advance(20_000);
-    router.poll(poll(None, 100));
+    hear(&router, poll(None, 100));
     assert_eq!(router.flush_windows()[0].seq, last + 1);
     assert!(router.flush_windows().is_empty());
 }
@@ -65,54 +70,76 @@ async fn windows_stay_until_they_are_called_safe() {
 #[tokio::test]
 async fn a_number_of_another_incarnation_makes_nothing_forgotten() {
     let (router, _) = busy(2).await;
-    assert_eq!(seqs(&router.poll(poll(Some(700), 9))), [0, 1]);
-    assert_eq!(seqs(&router.poll(poll(Some(700), 9))), [0, 1]);
+    assert_eq!(seqs(&hear(&router, poll(Some(700), 9))), [0, 1]);
+    assert_eq!(seqs(&hear(&router, poll(Some(700), 9))), [0, 1]);
     let of_before = Poll { replica: "router-0".to_owned(), ..poll(Some(0), 9) };
-    assert_eq!(seqs(&router.poll(of_before)), [0, 1], "it speaks of the one before");
-    assert_eq!(seqs(&router.poll(poll(Some(0), 9))), [1]);
+    assert_eq!(seqs(&hear(&router, of_before)), [0, 1], "it speaks of the one before");
+    assert_eq!(seqs(&hear(&router, poll(Some(0), 9))), [1]);
 }
 
 #[tokio::test]
 async fn windows_that_nobody_takes_are_dropped_and_counted() {
     let (router, clock) = router(Manner::Good);
     let most = crate::config::WINDOWS_MAX as u64;
-    router.poll(poll(None, 256));
+    hear(&router, poll(None, 256));
     for generation in 1..=most + 12 {
         router.set_route(route(generation, None));
         clock.advance(20_000);
-        router.poll(poll(None, 256));
+        hear(&router, poll(None, 256));
     }
-    let polled = router.poll(poll(None, 256));
+    let polled = hear(&router, poll(None, 256));
     assert!(polled.lost >= 10, "{}", polled.lost);
     assert_eq!(polled.windows[0].seq, polled.lost);
 }
 
 #[tokio::test]
-async fn a_lease_is_renewed_by_polls_for_the_generation_in_force() {
+async fn a_lease_is_what_polls_for_the_generation_in_force_say() {
     let (router, clock) = router(Manner::Reverse);
-    let lease = |seconds: i64| Some(crate::config::timestamp(START_MS + seconds * 1_000));
-    router.set_route(Route { lease_until: lease(10), deadline_ms: 10_000, ..route(4, Some(100)) });
-    let renew = |generation, seconds| {
-        router.poll(Poll { generation, lease_until: lease(seconds), ..Poll::default() }).generation
+    let leased = |generation| Route {
+        lease_until: Some(crate::config::timestamp(START_MS + 30_000)),
+        deadline_ms: 10_000,
+        ..route(generation, Some(100))
     };
+    let lease = |generation, lease_ms| drop(hear(&router, Poll { generation, lease_ms, ..Poll::default() }));
     let track = async || router.recommend(asking("ann", 1)).await.unwrap().track;
-    assert_eq!((renew(3, 900), renew(5, 900)), (4, 4));
-    clock.advance(9_000);
-    assert_eq!((renew(4, 20), renew(4, 15)), (4, 4));
-    clock.advance(9_000);
-    assert_eq!(track().await, Track::Canary);
-    clock.advance(3_000);
+    router.take_order(leased(4));
+    assert_eq!(track().await, Track::Stable, "nobody was heard of since it was started");
+    [(3, Some(60_000)), (5, Some(60_000)), (4, None), (4, Some(0))].into_iter().for_each(|(of, ms)| lease(of, ms));
+    tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(track().await, Track::Stable);
-    renew(4, 60);
+    lease(4, Some(60_000));
+    // Whatever the operator's clock said, and wherever this one is put.
+    for ms in [0, 365 * 24 * HOUR_MS, -2 * 365 * 24 * HOUR_MS] {
+        clock.advance(ms);
+        assert_eq!(track().await, Track::Canary, "{ms}");
+    }
+    // Polls may overtake each other. Another weight changes nothing of it.
+    lease(4, Some(0));
+    router.take_order(leased(5));
+    router.take_order(leased(5));
+    router.install(&target(1), fake(Manner::Good), profile());
     assert_eq!(track().await, Track::Canary);
 }
 
 #[tokio::test]
-async fn an_aborted_canary_stays_away_until_a_newer_route_comes() {
+async fn what_is_counted_is_looked_after_though_nobody_asks() {
+    let (router, clock) = busy(2).await;
+    router.recommend(asking("bob", 1)).await.unwrap();
+    clock.advance(super::rewards::WITHIN_MS);
+    router.tend();
+    assert_eq!(router.exposures.counts().0, 0);
+    let requests = |one: &Window| one.arms.values().map(|one| one.requests).sum::<u64>();
+    let heard = hear(&router, poll(None, 9)).windows;
+    assert_eq!(heard.iter().map(requests).collect::<Vec<_>>(), [1, 1, 1, 0]);
+}
+
+#[tokio::test]
+async fn an_aborted_canary_stays_away_until_its_rollout_is_over() {
     let (router, _) = router(Manner::Reverse);
     let lease = crate::config::timestamp(START_MS + HOUR_MS);
     let trial = |generation| Route { lease_until: Some(lease), deadline_ms: 10_000, ..route(generation, Some(100)) };
-    let seen = async || (router.recommend(asking("ann", 1)).await.unwrap().track, router.poll(Poll::default()).aborted);
+    let seen =
+        async || (router.recommend(asking("ann", 1)).await.unwrap().track, hear(&router, Poll::default()).aborted);
     router.set_route(trial(4));
     assert_eq!(seen().await, (Track::Canary, false));
     router.abort();
@@ -120,11 +147,22 @@ async fn an_aborted_canary_stays_away_until_a_newer_route_comes() {
     // Neither the same route, nor a lease, nor a version that comes anew brings it back.
     router.set_route(trial(4));
     router.set_route(trial(3));
-    router.poll(Poll { generation: 4, lease_until: Some(lease), ..Poll::default() });
+    hear(&router, Poll { generation: 4, lease_ms: Some(60_000), ..Poll::default() });
     router.install(&target(2), fake(Manner::Good), profile());
     assert_eq!(seen().await, (Track::Stable, true));
+    // The next step was on its way when it was aborted.
     router.set_route(trial(5));
-    assert_eq!(seen().await, (Track::Canary, false));
+    router.take_order(Route { serve_baseline: true, ..trial(6) });
+    assert_eq!((seen().await, router.status().generation), ((Track::Stable, true), 6));
+    for over in [Route { salt: "rollout-2".into(), ..trial(7) }, route(7, None)] {
+        let (router, _) = super::router(Manner::Reverse);
+        router.set_route(trial(4));
+        router.abort();
+        router.set_route(over);
+        assert!(!hear(&router, Poll::default()).aborted);
+        router.set_route(trial(8));
+        assert_eq!(router.recommend(asking("ann", 1)).await.unwrap().track, Track::Canary);
+    }
 }
 
 /// The status and body of a POST to an admin port.
@@ -175,10 +213,10 @@ async fn polls_and_abort_on_the_admin_port() {
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{token:?}");
         assert!(!String::from_utf8_lossy(&body).contains(TOKEN));
     }
-    assert!(!router.poll(Poll::default()).aborted);
+    assert!(!hear(&router, Poll::default()).aborted);
     let (status, body) = post(address, "/admin/abort", Some(&good), "").await;
     assert_eq!((status, &body[..]), (StatusCode::OK, &br#"{"aborted":true,"generation":4}"#[..]));
-    assert!(router.poll(Poll::default()).aborted);
+    assert!(hear(&router, Poll::default()).aborted);
     assert!(AdminToken::new("short").is_none() && AdminToken::new("").is_none());
     let shut = admin(&router, None).await;
     assert_eq!(post(shut, "/admin/abort", Some(&good), "").await.0, StatusCode::UNAUTHORIZED);
@@ -221,13 +259,11 @@ async fn orders_are_followed() {
     let stable = Route { stable: Some(target(2)), ..route(3, None) };
     orders.send_replace(orders_of(Some(stable.clone()), vec![at(2, &right.url())]));
     until(|| router.installed() == ["sha256:2"]).await;
-    // The same generation again does not take the lease back; an older one does nothing.
-    let lease = Some(crate::config::timestamp(START_MS + HOUR_MS));
-    router.poll(Poll { generation: 3, lease_until: lease, ..Poll::default() });
+    // The same generation again changes nothing; an older one does nothing.
     orders.send_replace(orders_of(Some(stable), versions));
     orders.send_replace(orders_of(Some(route(1, None)), vec![]));
     until(|| router.installed() == ["sha256:2"]).await;
-    assert_eq!(router.route().unwrap().lease_until, lease);
+    assert_eq!(router.status().generation, 3);
     // Nobody sends any more: what is there stays.
     drop(orders);
     tokio::time::sleep(Duration::from_millis(50)).await;

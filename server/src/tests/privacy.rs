@@ -40,19 +40,6 @@ async fn no_user_is_named_in_windows_decisions_snapshots_metrics_or_answers() {
 }
 
 #[tokio::test]
-async fn a_forgotten_user_is_gone() {
-    let (router, _) = router(Manner::Good);
-    router.set_route(route(1, None));
-    router.recommend(asking(USER, 3)).await.unwrap();
-    router.event(bought(USER, "a")).await.unwrap();
-    router.forget(USER);
-    let pseudonym = Pseudonyms::new(b"test key").key(USER).hex();
-    assert!(!holds(&router.snapshot(), &pseudonym));
-    assert!(router.take_decisions().is_empty());
-    assert_eq!(names(&router.recommend(asking(USER, 1)).await.unwrap()), ["a"]);
-}
-
-#[tokio::test]
 async fn feedback_must_name_an_answer_that_this_user_got() {
     let (router, _) = router(Manner::Good);
     router.set_route(route(1, None));

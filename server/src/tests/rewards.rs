@@ -141,11 +141,28 @@ async fn stable_is_still_compared_while_the_baseline_is_shown_in_its_place() {
     let answer = router.recommend(asking("ann", 1)).await.unwrap();
     assert_eq!((names(&answer), answer.reason), (vec!["j"], Reason::ServingBaseline));
     router.event(bought("ann", "a")).await.unwrap();
+    // Stable answers on a task of its own.
+    tokio::task::yield_now().await;
     clock.advance(WITHIN_MS);
     let window = merged(router.flush_windows());
     let pair = pair(&window, 1, Rival::Popularity, 1).unwrap();
     assert_eq!((totals(Some(&pair.difference)), totals(Some(&pair.base))), ((1, 1.0), (1, 0.0)));
     assert_eq!(arm(&window, 1, Track::Stable).requests, 0, "nobody was served by it");
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_version_that_they_are_not_shown() {
+    let (router, clock) = router(Manner::Good);
+    router.install(&target(1), fake(Manner::Hangs), profile());
+    router.set_route(Route { serve_baseline: true, ..route(1, None) });
+    let answer = futures::FutureExt::now_or_never(router.recommend(asking("ann", 1)));
+    assert_eq!(answer.unwrap().unwrap().reason, Reason::ServingBaseline);
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    clock.advance(WITHIN_MS);
+    let window = merged(router.flush_windows());
+    assert!(window.pairs.is_empty() && router.metrics_text().contains("fairway_shadow_errors_total 1"));
+    let baseline = arm(&window, 0, Track::Stable);
+    assert_eq!((baseline.requests, reward(&baseline, 1)), (1, (1, 0.0)));
 }
 
 #[tokio::test]
@@ -174,6 +191,39 @@ async fn a_candidate_answers_unseen_and_is_compared_with_stable() {
 }
 
 #[tokio::test]
+async fn whether_a_candidate_can_answer_shows_before_anybody_sees_it() {
+    let expected =
+        [(Manner::Good, (3, 0)), (Manner::Panics, (3, 3)), (Manner::Nothing, (3, 3)), (Manner::Hangs, (0, 0))];
+    for (manner, (requests, errors)) in expected {
+        let (router, clock) = bare(config());
+        router.install(&target(1), fake(Manner::Good), profile());
+        router.install(&target(2), fake(manner), profile());
+        let mut route = route(1, Some(0));
+        route.canary.as_mut().unwrap().shadow = true;
+        router.set_route(route.clone());
+        for _ in 0..3 {
+            assert_eq!(router.recommend(asking("ann", 1)).await.unwrap().reason, Reason::Ok);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        clock.advance(WITHIN_MS);
+        let window = merged(router.flush_windows());
+        let (candidate, stable) = (arm(&window, 2, Track::Canary), arm(&window, 1, Track::Stable));
+        assert_eq!((candidate.unseen.requests, candidate.unseen.errors), (requests, errors), "{manner:?}");
+        assert_eq!((candidate.requests, candidate.errors_total()), (0, 0), "nobody was given it");
+        assert_eq!((stable.requests, stable.unseen.requests), (3, 0));
+
+        // Where the baseline is shown nobody was asked that it could be compared with.
+        route.generation = 2;
+        route.serve_baseline = true;
+        router.set_route(route);
+        router.recommend(asking("bob", 1)).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        clock.advance(WITHIN_MS);
+        assert!(arm(&merged(router.flush_windows()), 2, Track::Canary).unseen.is_empty(), "{manner:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_broken_candidate_is_no_trouble_unseen_either() {
     for manner in [Manner::Panics, Manner::Hangs, Manner::Nothing] {
         let (router, clock) = router(manner);
@@ -190,14 +240,26 @@ async fn a_broken_candidate_is_no_trouble_unseen_either() {
 }
 
 #[tokio::test]
-async fn too_many_exposures_drop_the_oldest_and_count_it() {
-    let (_, clock) = bare(config());
-    let config = RouterConfig { pending_max: 1, ..config() };
-    let router = Router::new(config, clock.clock(), Pseudonyms::new(b"test key"));
-    for _ in 0..3 {
-        router.recommend(asking("ann", 1)).await.unwrap();
+async fn where_too_many_answers_wait_fewer_users_are_waited_for() {
+    let (router, clock) = router_with(RouterConfig { pending_max: 640, ..config() }, Manner::Good);
+    router.set_route(route(1, None));
+    let number = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap();
+        line.parse::<f64>().unwrap()
+    };
+    assert_eq!(number(&router.metrics_text(), "fairway_reward_users_share"), 1.0);
+    for user in (0..1_500).map(|n| format!("user-{n}")) {
+        router.recommend(asking(&user, 3)).await.unwrap();
+        router.event(bought(&user, "a")).await.unwrap();
     }
+    router.take_windows();
     let text = router.metrics_text();
-    assert!(text.contains("fairway_pending_exposures 1"), "{text}");
-    assert!(text.contains("fairway_pending_exposures_dropped 2"), "{text}");
+    let waiting = number(&text, "fairway_pending_exposures");
+    assert!((50.0..=640.0).contains(&waiting), "{waiting}");
+    assert!(number(&text, "fairway_pending_exposures_dropped") > 0.0);
+    assert!(number(&text, "fairway_reward_users_share") <= 0.25);
+    // Feedback for what is not waited for counts for nothing.
+    clock.advance(WITHIN_MS);
+    let window = merged(router.flush_windows());
+    assert_eq!(reward(&arm(&window, 1, Track::Stable), 1), (waiting as u64, waiting));
 }

@@ -22,6 +22,23 @@ async fn without_a_version_popularity_answers() {
 }
 
 #[tokio::test]
+async fn no_list_is_empty_while_a_version_is_there() {
+    let (router, _) = bare(config());
+    // Nothing was bought yet, the version fails, and in its bundle the last items were bought most.
+    let consumed_bin = (0..10).rev().collect();
+    router.install(&target(1), fake(Manner::Fails), Arc::new(Profile { consumed_bin, ..(*profile()).clone() }));
+    let (answer, rung, reason) = ask(&router, asking("ann", 2)).await;
+    assert_eq!((names(&answer), rung, reason), (vec!["j", "i"], Rung::Popularity, Reason::NoModel));
+    router.set_route(route(1, None));
+    router.event(bought("ann", "j")).await.unwrap();
+    router.event(bought("bob", "b")).await.unwrap();
+    let request = RecommendRequest { exclude: vec!["h".into()], ..asking("ann", 4) };
+    let (answer, rung, reason) = ask(&router, request).await;
+    assert_eq!((names(&answer), rung, reason), (vec!["b", "i", "g", "f"], Rung::Popularity, Reason::ModelError));
+    assert!(answer.items.is_sorted_by(|a, b| a.score >= b.score));
+}
+
+#[tokio::test]
 async fn stable_answers_without_what_was_consumed_or_excluded() {
     let (router, _) = router(Manner::Good);
     router.set_route(route(1, None));

@@ -135,3 +135,51 @@ fn whoever_counts_late_is_counted_even_if_two_routes_came_at_once() {
     assert_eq!(counted, [(1, 1), (2, 1)]);
     assert!(taken.windows(2).all(|two| two[0].1 == two[1].0), "no gaps: {taken:?}");
 }
+
+#[test]
+fn a_clock_that_is_put_back_holds_no_window_open() {
+    let windows = windows(5);
+    windows.begin(1_000, 1, false);
+    request(&windows, 1_003, 1);
+    windows.begin(1_004, 2, false);
+    request(&windows, 1_005, 2);
+    // It was ahead. A moment before a window that was just opened is no news: requests count by when they came.
+    request(&windows, 996, 2);
+    assert_eq!(take(&windows, 53), [(3, 1_000, 0, 0, 0), (1_000, 1_004, 1, 1, 1), (1_004, 1_010, 2, 2, 2)]);
+    request(&windows, 54, 2);
+    assert_eq!(take(&windows, 70), [(53, 60, 2, 1, 3), (60, 70, 2, 0, 4)]);
+}
+
+#[test]
+fn an_answer_to_a_poll_holds_what_fits_and_one_window_at_least() {
+    let windows = windows(0);
+    let (versions, segments) = (Interner::new(9), Interner::new(9));
+    let names = WindowNames { replica: "r", versions: &versions, segments: &segments, arms: &versions };
+    // Names of 3 MiB, 6 MiB and 9 MiB.
+    let text = |mib: usize| "x".repeat(mib << 20);
+    for (end, mib) in [(10, 3), (20, 3), (30, 6), (40, 9), (50, 3)] {
+        let version = versions.add_trusted(&text(mib));
+        windows.observe(end - 5, 0, ArmId { version, ..ARM }, Observation::default());
+    }
+    let shown = |safe| windows.hand_out(50, safe, 9, &names).iter().map(|window| window.seq).collect::<Vec<_>>();
+    assert_eq!((shown(None), shown(Some(1)), shown(Some(2)), shown(Some(3))), (vec![0, 1], vec![2], vec![3], vec![4]));
+    assert!(shown(Some(4)).is_empty());
+    assert_eq!((windows.lost(), windows.lock().packed_bytes), (0, 0));
+}
+
+#[test]
+fn windows_that_nobody_takes_are_bounded_by_their_bytes_too() {
+    let windows = windows(0);
+    let (versions, segments) = (Interner::new(9), Interner::new(9));
+    let names = WindowNames { replica: "r", versions: &versions, segments: &segments, arms: &versions };
+    windows.lock().bytes_max = 40_000;
+    let version = versions.add_trusted(&"x".repeat(10_000));
+    for n in 0..6 {
+        windows.observe(10 * n + 5, 0, ArmId { version, ..ARM }, Observation::default());
+        windows.pack(10 * n + 10, &names);
+    }
+    // Each has a little beside the name, so that three fit.
+    assert_eq!(windows.lost(), 3);
+    let flushed: Vec<u64> = windows.flush(60, &names).iter().map(|window| window.seq).collect();
+    assert_eq!(flushed, [3, 4, 5]);
+}

@@ -8,22 +8,22 @@ use crate::portable_stream::Stream;
 
 type Look = (f64, u64, u64);
 
-/// Reference 3.6: looks, ln E after each with margin 0, and with margin .1.
+/// Looks, ln E after each with margin 0, and with margin .1: the grid written down anew in Python, with its weights.
 const GOLDEN: [([Look; 4], [f64; 4], [f64; 4]); 3] = [
     (
         [(0.01, 6, 120), (0.05, 14, 110), (0.25, 45, 75), (0.5, 110, 52)],
-        [3.6515841547358536, 6.031375864582512, 8.975841429113201, 19.2921645102413],
-        [3.2047308467021223, 4.8694578313886625, 6.488177641482617, 14.224395865083059],
+        [4.018217358528251, 6.441412182341416, 9.36293681828375, 19.706869047200186],
+        [3.5847594413052883, 5.26475637085117, 6.797556196104929, 14.594154405227771],
     ),
     (
         [(0.01, 3, 120), (0.05, 9, 110), (0.25, 30, 75), (0.5, 70, 52)],
-        [0.07657284833406841, -0.03722737721887581, -0.6692258208877582, 0.36809024488912745],
-        [-0.11725729078960523, -0.502512403368051, -1.444232428952946, -1.0802702280598284],
+        [0.30723107370727365, -0.021103074514342568, -1.3283746307554956, -0.46075374152692805],
+        [0.07930510464146856, -0.6271260583490359, -2.288095827792583, -2.023250030707081],
     ),
     (
         [(0.01, 1, 120), (0.05, 6, 110), (0.25, 25, 75), (0.5, 52, 52)],
-        [-1.2876134908415768, -1.9047053800634304, -2.485208304266114, -2.79178024794888],
-        [-1.380245207836353, -2.105368600373958, -2.828220670084218, -3.2474404715632033],
+        [-1.3934730438094174, -2.5216938390610393, -3.4318971330392523, -3.7564511967273124],
+        [-1.530261003607726, -2.819116465325411, -3.7883914362082938, -4.212488872426457],
     ),
 ];
 
@@ -45,12 +45,12 @@ fn golden_looks() {
 
 #[test]
 fn reversed_is_harm_with_the_arms_swapped() {
-    // Without a margin the two processes mirror each other.
+    // Without a margin the points of the two mirror each other; only their weights differ.
     let (mut fine, mut swapped) = (OddsGrid::non_inferiority(0.0), OddsGrid::harm(0.0));
     fine.update(0.2, 10, 90);
     swapped.update(0.8, 90, 10);
-    assert!((fine.ln_e() - swapped.ln_e()).abs() < 1e-9);
-    assert!(fine.ln_e() > 0.0);
+    assert!(fine.sums.iter().zip(&swapped.sums).all(|(one, other)| (one - other).abs() < 1e-9));
+    assert!(fine.ln_e() > 0.0 && swapped.ln_e() > fine.ln_e());
 }
 
 #[test]
@@ -154,7 +154,8 @@ fn the_grid_agrees_with_the_closed_form_where_both_apply() {
         let mut grid = OddsGrid::harm(0.0);
         grid.add(share, f64::from(bad), n - f64::from(bad));
         let closed = truncated_beta(f64::from(bad), n - f64::from(bad), share, 100.0 * share, 100.0 * (1.0 - share));
-        assert!(closed > 1.0 && (grid.ln_e() - closed).abs() < 1.5 + 0.1 * closed, "{bad}: {} {closed}", grid.ln_e());
+        // Most of all below 1.6 times, where the grid's points have a quarter of the weight.
+        assert!(closed > 1.0 && (grid.ln_e() - closed).abs() < 2.0 + 0.1 * closed, "{bad}: {} {closed}", grid.ln_e());
     }
 }
 
@@ -204,9 +205,39 @@ fn the_design_effect_is_the_size_of_the_clumps() {
     assert!((4.0..8.0).contains(&of_small) && of_small == of_large, "{of_small} {of_large}");
     let mixed = design_effect(&arm(1, 20_000, 6), &arm(2, 40_000, 1));
     assert!((1.9..2.7).contains(&mixed), "a quarter of 6 and three quarters of 1: {mixed}");
+    // A canary without the clumps of stable has been lucky: that makes it no better.
+    let lucky = design_effects(&arm(1, 2_000, 1), &arm(2, 120_000, 6));
+    assert!(lucky.harm < 1.6 && (5.0..7.5).contains(&lucky.health), "{lucky:?}");
     let (none, alone) = (Cells::new(), arm(1, 20_000, 6));
     assert_eq!(design_effect(&none, &none), 1.0);
     assert!((5.0..7.5).contains(&design_effect(&alone, &none)), "one arm alone says what it knows");
+}
+
+#[test]
+fn the_first_clump_of_a_young_arm_is_not_many_bad_answers() {
+    let of = |bad: &[(u8, u64)], fine: u64| {
+        let mut cells = Cells::new();
+        bad.iter().for_each(|&(cell, n)| (0..n).for_each(|_| cells.record(cell, 1.0)));
+        (0..fine).for_each(|i| cells.record(i as u8, 0.0));
+        cells
+    };
+    let stable = of(&(0..20).map(|i| (i * 11, 1)).collect::<Vec<_>>(), 2_000);
+    let known = design_effect(&stable, &Cells::new());
+    assert!((1.0..1.2).contains(&known), "{known}");
+    let table = [
+        (vec![(7, 8)], 8.0, "all of one user"),
+        (vec![(7, 3)], 3.0, "three of one user"),
+        (vec![(7, 8), (90, 8)], 8.0, "two such users"),
+        (vec![(7, 1), (90, 1), (200, 1), (13, 1)], known, "each another's"),
+        (vec![], known, "none"),
+    ];
+    for (bad, expected, what) in table {
+        let found = design_effect(&of(&bad, 40), &stable);
+        assert!((found - expected).abs() < 1e-9, "{what}: {found}");
+    }
+    // Once there is an estimate it says much the same.
+    let grown = design_effect(&of(&[(7, 8), (90, 8)], 200), &stable);
+    assert!((6.0..8.5).contains(&grown), "{grown}");
 }
 
 proptest! {

@@ -2,7 +2,7 @@
 //!
 //! What it does not do: it never writes, and it knows no tables but `interactions` or `items`.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::datasource::file_format::FileFormat;
@@ -93,7 +93,21 @@ fn locate(url: &str, base: &Path) -> Result<Url, DataError> {
         return Url::parse(url).map_err(|error| denied(format!("it is not a URL ({error}); write scheme://host/path")));
     }
     let path = std::path::absolute(base.join(url)).map_err(|error| denied(error.to_string()))?;
+    let path = without_parents(&path);
     Url::from_file_path(&path).map_err(|()| denied(format!("{} is not a path that can be a URL", path.display())))
+}
+
+/// The path without `..`, which stores refuse: as it is written, whatever links are on the way.
+fn without_parents(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        if part == Component::ParentDir {
+            plain.pop();
+        } else {
+            plain.push(part);
+        }
+    }
+    plain
 }
 
 /// The environment's settings of clouds (`AWS_ACCESS_KEY_ID`, `GOOGLE_SERVICE_ACCOUNT`, …) by the names stores know.
@@ -129,6 +143,12 @@ async fn format_of(
         let files = vec![store.head(&root).await.map_err(failed)?];
         return Ok(Found { place, format, extension, listed: Listed { root, on_disk, files, complete: true } });
     }
+    if !folder && store.head(&root).await.is_ok() {
+        let why = "it is a file whose name ends in none of .parquet, .csv, .jsonl, .ndjson and .json; what is compressed must be \
+                   unpacked, and what is separated by tabs written with commas"
+            .to_owned();
+        return Err(DataError::AccessDenied { url: url.to_owned(), why });
+    }
     let mut listing = store.list(Some(&root)).take(LISTED_MAX + 1);
     let mut seen: Vec<ObjectMeta> = Vec::new();
     while let Some(file) = listing.next().await {
@@ -155,4 +175,24 @@ async fn format_of(
     }
     let files = seen.into_iter().filter(|file| file.location.as_ref().ends_with(&extension)).collect();
     Ok(Found { place, format, extension, listed: Listed { root, on_disk, files, complete } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relative_paths_begin_at_their_base() {
+        let base = Path::new("/srv/shop/manifests");
+        for (url, place) in [
+            ("sales/", "file:///srv/shop/manifests/sales"),
+            ("../sales/", "file:///srv/shop/sales"),
+            ("./a/../../b.csv", "file:///srv/shop/b.csv"),
+            ("/data/x.parquet", "file:///data/x.parquet"),
+            ("../../../../x", "file:///x"),
+            ("s3://b/sales/", "s3://b/sales/"),
+        ] {
+            assert_eq!(locate(url, base).unwrap().as_str(), place, "{url}");
+        }
+    }
 }

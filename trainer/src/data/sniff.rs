@@ -43,7 +43,8 @@ pub struct SniffedColumn {
     pub name: String,
     /// What it holds.
     pub kind: SniffedKind,
-    /// Its first value that is not null; empty if there is none.
+    /// Its first value that is not null, or, of dates such as 01/02/2025, the first that tells the day from the month; empty if
+    /// there is none.
     pub sample: String,
     /// How many different values the first 20,000 rows have.
     pub distinct: usize,
@@ -81,6 +82,7 @@ async fn look(url: &str) -> Result<Vec<SniffedColumn>, DataError> {
 #[derive(Default)]
 struct Seen {
     sample: Option<String>,
+    tells_day: bool,
     values: BTreeSet<String>,
     not_times: bool,
 }
@@ -89,7 +91,11 @@ impl Seen {
     fn look(&mut self, column: &StringArray) {
         for row in (0..column.len()).filter(|&row| column.is_valid(row)) {
             let value = column.value(row);
-            self.sample.get_or_insert_with(|| value.chars().take(80).collect());
+            let tells_day = !self.tells_day && tells_day(value);
+            if tells_day || self.sample.is_none() {
+                self.sample = Some(value.chars().take(80).collect());
+                self.tells_day |= tells_day;
+            }
             self.not_times = self.not_times || parse_instant(value).is_none();
             if !self.values.contains(value) {
                 self.values.insert(value.to_owned());
@@ -106,5 +112,30 @@ impl Seen {
             _ => SniffedKind::Text,
         };
         SniffedColumn { name, kind, sample: self.sample.unwrap_or_default(), distinct: self.values.len() }
+    }
+}
+
+/// Whether a text begins with two numbers of a date, of which one can only be a day.
+fn tells_day(text: &str) -> bool {
+    let mut parts = text.trim_start().split(['/', '.', '-']);
+    let mut part = || parts.next().filter(|part| (1..=2).contains(&part.len()))?.parse::<u8>().ok();
+    let (Some(first), Some(second)) = (part(), part()) else { return false };
+    matches!((first, second), (13..=31, 1..=12) | (1..=12, 13..=31))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_of_dates_tells_the_day_from_the_month() {
+        let mut seen = Seen::default();
+        seen.look(&StringArray::from(vec![None, Some("01/02/2025"), Some("01/31/2025"), Some("02/28/2025")]));
+        assert_eq!(seen.sample.as_deref(), Some("01/31/2025"));
+        for (text, tells) in
+            [("31.1.2025 10:00", true), ("1-2-2025", false), ("2025-01-31", false), ("192.168.0.1", false)]
+        {
+            assert_eq!(tells_day(text), tells, "{text}");
+        }
     }
 }

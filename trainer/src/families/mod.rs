@@ -20,32 +20,58 @@ use crate::progress::{CancelFlag, Progress};
 use ease::EaseSettings;
 use popularity::PopularitySettings;
 
+/// What a fit learns from.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The rows.
+    pub data: &'a Interactions,
+    /// Texts for item features.
+    pub items: &'a ItemTexts,
+    /// Which features there are.
+    pub features: &'a FeatureDefinitions,
+    /// Of initial weights and of the order of examples.
+    pub seed: u64,
+    /// Whose weights it begins from; `None`: from nothing. One that [`warm_start`] refuses is as good as none.
+    pub from: Option<&'a dyn Recommender>,
+}
+
 /// Fits a family. `parameters` are checked before any work; the same arguments give the same model.
 ///
 /// # Errors
 /// An unknown family or parameter, too little data, or a cancellation.
-#[allow(clippy::too_many_arguments, reason = "each is a part of the plan that callers hold apart")]
 pub fn fit(
     family: &str,
     parameters: &BTreeMap<String, String>,
-    data: &Interactions,
-    items: &ItemTexts,
-    features: &FeatureDefinitions,
-    seed: u64,
+    inputs: Inputs<'_>,
     progress: &dyn Progress,
     cancel: &CancelFlag,
 ) -> Result<Box<dyn Recommender>, TrainError> {
     match Settings::parse(family, parameters)? {
         Settings::Popularity(settings) => {
-            let model = popularity::fit(data, &settings)?;
+            let model = popularity::fit(inputs.data, &settings)?;
             progress.advance(1);
             Ok(Box::new(model))
         }
-        Settings::Ease(settings) => Ok(Box::new(ease::fit(data, &settings, progress, cancel)?)),
-        Settings::TwoTower(settings) => {
-            let inputs = two_tower::Inputs { data, items, features, seed };
-            Ok(Box::new(two_tower::fit(&settings, inputs, progress, cancel)?))
+        Settings::Ease(settings) => Ok(Box::new(ease::fit(inputs.data, &settings, progress, cancel)?)),
+        Settings::TwoTower(settings) => Ok(Box::new(two_tower::fit(&settings, inputs, progress, cancel)?)),
+    }
+}
+
+/// Whether a fit with these parameters and features can begin from a model's weights.
+///
+/// # Errors
+/// In words, what keeps it from that; it begins from nothing then.
+pub fn warm_start(
+    family: &str,
+    parameters: &BTreeMap<String, String>,
+    features: &FeatureDefinitions,
+    from: &dyn Recommender,
+) -> Result<(), String> {
+    match Settings::parse(family, parameters).map_err(|error| error.to_string())? {
+        Settings::Popularity(_) | Settings::Ease(_) => {
+            Err(format!("{family} is computed from the data alone, and no weights would change it"))
         }
+        Settings::TwoTower(settings) => two_tower::warm(&settings, features, from).map(|_| ()),
     }
 }
 
@@ -57,12 +83,12 @@ pub fn check(family: &str, parameters: &BTreeMap<String, String>) -> Result<(), 
     Settings::parse(family, parameters).map(|_| ())
 }
 
-/// How many units of progress a fit has; 0 for a family or parameters that do not exist.
-pub fn steps(family: &str, parameters: &BTreeMap<String, String>) -> u64 {
+/// How many units of progress a fit has, if it begins from weights or not; 0 for a family or parameters that do not exist.
+pub fn steps(family: &str, parameters: &BTreeMap<String, String>, warm: bool) -> u64 {
     match Settings::parse(family, parameters) {
         Ok(Settings::Popularity(_)) => 1,
         Ok(Settings::Ease(_)) => 4,
-        Ok(Settings::TwoTower(settings)) => u64::from(settings.epochs),
+        Ok(Settings::TwoTower(settings)) => u64::from(settings.epochs(warm)),
         Err(_) => 0,
     }
 }

@@ -12,6 +12,11 @@ use fairway_model::{Interactions, NONE, Popularity, Vocabulary};
 use super::parameters::Parameters;
 use crate::error::TrainError;
 
+/// Most segments that have counts of their own. The documentation names both numbers.
+const SEGMENTS_MAX: usize = 1_000;
+/// Most counts that segments have together, one an item: a large catalogue leaves room for fewer segments.
+const COUNTS_MAX: usize = 50_000_000;
+
 /// The parameters of the family.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct PopularitySettings {
@@ -43,7 +48,8 @@ pub fn fit_popularity(data: &Interactions) -> Result<Popularity, TrainError> {
     fit(data, &PopularitySettings::parse(&BTreeMap::new())?)
 }
 
-/// Counts. All items of the data are known to the model, so that what sold before the window can still be ranked last.
+/// Counts. All items of the data are known to the model, so that what sold before the window can still be ranked last. Only
+/// the most frequent segments are, where there are very many: in the others everybody's taste counts.
 pub(super) fn fit(data: &Interactions, settings: &PopularitySettings) -> Result<Popularity, TrainError> {
     let present = present_items(data);
     let items = Vocabulary::from_names(present.iter().map(|&item| data.items.name(item)));
@@ -53,7 +59,10 @@ pub(super) fn fit(data: &Interactions, settings: &PopularitySettings) -> Result<
     let now = data.time_ms.last().copied().unwrap_or(0);
     let first = data.time_ms.partition_point(|&time| time <= now.saturating_sub(settings.window_ms));
     let mut counts = vec![0.0_f64; items.len()];
-    let mut by_segment = vec![vec![0.0_f64; items.len()]; data.segments.len()];
+    let kept = most_frequent(data, first, SEGMENTS_MAX.min(COUNTS_MAX / items.len().max(1)));
+    let mut row_of = vec![None; data.segments.len()];
+    kept.iter().enumerate().for_each(|(row, &segment)| row_of[segment as usize] = Some(row));
+    let mut by_segment = vec![vec![0.0_f64; items.len()]; kept.len()];
     let mut counted = std::collections::HashSet::new();
     for row in (first..data.len()).rev() {
         if !counted.insert((data.user[row], data.item[row])) {
@@ -62,14 +71,28 @@ pub(super) fn fit(data: &Interactions, settings: &PopularitySettings) -> Result<
         let weight = recency_weight(now - data.time_ms[row], settings.half_life_ms);
         let item = to_model[data.item[row] as usize];
         counts[item] += weight;
-        if data.segment[row] != NONE {
-            by_segment[data.segment[row] as usize][item] += weight;
+        if let Some(&Some(of_segment)) = row_of.get(data.segment[row] as usize) {
+            by_segment[of_segment][item] += weight;
         }
     }
     let narrow = |row: Vec<f64>| row.into_iter().map(|x| x as f32).collect::<Vec<f32>>();
     let by_segment = by_segment.into_iter().map(narrow).collect();
+    let segments = Vocabulary::from_names(kept.iter().map(|&segment| data.segments.name(segment)));
     let smoothing = settings.smoothing as f32;
-    Ok(Popularity::new(items, data.segments.clone(), narrow(counts), by_segment, smoothing)?)
+    Ok(Popularity::new(items, segments, narrow(counts), by_segment, smoothing)?)
+}
+
+/// The segments with most rows from row `first` on, ascending; of equal ones, the first by name.
+fn most_frequent(data: &Interactions, first: usize, most: usize) -> Vec<u32> {
+    let mut segments: Vec<u32> = (0..data.segments.len() as u32).collect();
+    if segments.len() > most {
+        let mut rows = vec![0_u64; segments.len()];
+        data.segment[first..].iter().filter(|&&it| it != NONE).for_each(|&it| rows[it as usize] += 1);
+        segments.sort_by_key(|&segment| (std::cmp::Reverse(rows[segment as usize]), segment));
+        segments.truncate(most);
+        segments.sort_unstable();
+    }
+    segments
 }
 
 /// The items that have a row, ascending: a part of the data has the vocabulary of the whole.
@@ -106,6 +129,40 @@ mod tests {
         let query = Query { history: &[], segment: Some("uk"), now_ms: 0 };
         model.score(&query, &mut scores);
         assert_eq!(scores, [1.0 + 600.0, 0.0, 400.0]);
+    }
+
+    #[test]
+    fn of_very_many_segments_the_most_frequent_are_known() {
+        let mut rows = Interactions::builder();
+        for segment in 0..SEGMENTS_MAX + 5 {
+            // Those with an odd number are visited twice.
+            for visit in 0..=segment % 2 {
+                let item = if segment == 3 { "b" } else { "a" };
+                rows.push(&format!("u{segment}-{visit}"), item, 0, 1.0, Some(&format!("s{segment:04}")));
+            }
+        }
+        let data = rows.finish();
+        let kept = most_frequent(&data, 0, 4);
+        assert_eq!(
+            kept.iter().map(|&it| data.segments.name(it)).collect::<Vec<_>>(),
+            ["s0001", "s0003", "s0005", "s0007"]
+        );
+        assert!(most_frequent(&data, 0, 0).is_empty(), "no room for any");
+
+        let model = fit_popularity(&data).unwrap();
+        let scores = |segment: Option<&str>| {
+            let mut scores = [0.0; 2];
+            model.score(&Query { history: &[], segment, now_ms: 0 }, &mut scores);
+            scores
+        };
+        let (known, rare, nowhere) = (scores(Some("s0003")), scores(Some("s1004")), scores(None));
+        assert!(known[1] > nowhere[1], "{known:?} {nowhere:?}");
+        assert_eq!(rare, nowhere, "in a rare segment everybody's taste counts");
+        let folder = tempfile::tempdir().unwrap();
+        model.save(folder.path()).unwrap();
+        let names: Vec<String> =
+            serde_json::from_slice(&std::fs::read(folder.path().join("segments.json")).unwrap()).unwrap();
+        assert_eq!(names.len(), SEGMENTS_MAX);
     }
 
     #[test]

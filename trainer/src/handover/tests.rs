@@ -44,7 +44,7 @@ async fn there_and_back_again() {
     let sql = "SELECT user_id, item_id, time FROM interactions WHERE holdout";
     let judged_on = DataSpec::new(Source { url: INTERACTIONS_FILE.to_owned(), sql: sql.to_owned() });
     let judged_on = crate::read(&judged_on, &desk, as_of).await.unwrap();
-    let split = Split::new(&data.interactions, plan.holdout, plan.seed).unwrap();
+    let split = Split::new(&data.interactions, plan.holdout, None, plan.seed).unwrap();
     assert_eq!(judged_on.interactions.len(), split.holdout.len());
 
     let work = dir.path().join("work");

@@ -45,7 +45,7 @@ pub(crate) fn provenance(
             family: Some(plan.family.clone()),
             parameters: plan.parameters.iter().map(|(name, value)| (name.clone(), json!(value))).collect(),
             seed: Some(plan.seed),
-            mode: Some("full".to_owned()),
+            mode: Some(if served.warm_start { "warm-start" } else { "full" }.to_owned()),
             threads: Some(rayon::current_num_threads() as u64),
             deterministic: Some(true),
             ..Training::default()

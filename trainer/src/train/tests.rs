@@ -21,6 +21,7 @@ fn plan(family: &str, parameters: &[(&str, &str)]) -> TrainingPlan {
         trigger: Some("Asked".to_owned()),
         evidence: BTreeMap::from([("psi".to_owned(), serde_json::json!(0.31))]),
         champion: Some("sha256:1".to_owned()),
+        warm_start: false,
         seed: 11,
         data: DataSpec::new(Source { url: "a.csv".to_owned(), sql: "SELECT …".to_owned() }),
         features: FeatureDefinitions::default(),
@@ -52,7 +53,7 @@ fn data() -> Data {
     Data { interactions, items: sample::texts(), report, origin: Default::default(), items_origin: None, reading }
 }
 
-fn go(plan: &TrainingPlan, work: &Path, champion: Option<&dyn Recommender>) -> Trained {
+fn go(plan: &TrainingPlan, work: &Path, champion: Option<&Bundle>) -> Trained {
     match train(plan, &data(), champion, work, &Silent, &CancelFlag::new(), &|_| Ok(())).unwrap() {
         Outcome::Trained(trained) => trained,
         other => panic!("{other:?}"),
@@ -86,7 +87,8 @@ fn the_same_plan_makes_the_same_bundle_byte_for_byte() {
 fn a_bundle_loads_and_says_where_it_comes_from() {
     let work = tempfile::tempdir().unwrap();
     let data = data();
-    let champion = families::fit_popularity(&data.interactions).unwrap();
+    let earlier = tempfile::tempdir().unwrap();
+    let champion = Bundle::load(&go(&plan("popularity", &[]), earlier.path(), None).bundle).unwrap();
     let trained = go(&plan("ease", &[("regularization", "20")]), work.path(), Some(&champion));
     assert_eq!(trained.bundle, work.path().join("bundle"));
     let bundle = Bundle::load(&trained.bundle).unwrap();
@@ -139,6 +141,47 @@ fn without_refit_the_judged_model_is_served() {
     assert_eq!(manifest.gated_sibling, None);
     assert!(manifest.trained_through_ms < data().report.newest.as_millisecond() - 13 * sample::DAY_MS);
     assert_eq!(trained.provenance["refit"]["overlapAt20"], 1.0);
+}
+
+/// What a run says to people.
+#[derive(Default)]
+struct Notes(std::sync::Mutex<Vec<String>>);
+
+impl Progress for Notes {
+    fn stage(&self, _: &str, _: u64) {}
+    fn advance(&self, _: u64) {}
+    fn note(&self, line: &str) {
+        self.0.lock().unwrap().push(line.to_owned());
+    }
+}
+
+#[test]
+fn weights_are_begun_from_only_where_they_know_nothing_of_the_holdout() {
+    let parameters = [("dim", "8"), ("epochs", "4"), ("warmEpochs", "1"), ("batchSize", "256"), ("minUsers", "2")];
+    let make = |plan: &TrainingPlan, champion: Option<&Bundle>| {
+        let (work, notes) = (tempfile::tempdir().unwrap(), Notes::default());
+        let run = train(plan, &data(), champion, work.path(), &notes, &CancelFlag::new(), &|_| Ok(()));
+        let Outcome::Trained(trained) = run.unwrap() else { panic!("not trained") };
+        let mode = trained.provenance["training"]["mode"].as_str().unwrap().to_owned();
+        (Bundle::load(&trained.bundle).unwrap(), mode, notes.0.into_inner().unwrap().join("\n"))
+    };
+    let cold = plan("two-tower", &parameters);
+    let warm = TrainingPlan { warm_start: true, ..cold.clone() };
+    let (judged_on_old, ..) = make(&TrainingPlan { refit: false, ..cold.clone() }, None);
+    let (refitted, ..) = make(&cold, None);
+
+    let (_, mode, notes) = make(&warm, Some(&judged_on_old));
+    assert!(mode == "warm-start" && notes.contains("begins from the champion's weights"), "{mode} {notes}");
+    assert!(notes.contains("epoch 1 of 1") && !notes.contains("of 4"), "{notes}");
+    let (_, mode, notes) = make(&warm, Some(&refitted));
+    assert!(mode == "full" && notes.contains("learned from the holdout"), "{mode} {notes}");
+    assert!(notes.contains("epoch 4 of 4"), "{notes}");
+    let (_, mode, notes) = make(&warm, None);
+    assert!(mode == "full" && notes.contains("there is no champion"), "{mode} {notes}");
+    let (_, mode, notes) = make(&cold, Some(&judged_on_old));
+    assert!(mode == "full" && !notes.contains("begins from"), "{mode} {notes}");
+    let (_, mode, notes) = make(&TrainingPlan { warm_start: true, ..plan("popularity", &[]) }, Some(&judged_on_old));
+    assert!(mode == "full" && notes.contains("from the data alone"), "{mode} {notes}");
 }
 
 #[test]

@@ -171,10 +171,14 @@ pub async fn enter(registry: &Registry, tree: &Tree, said: &Entering, run: Strin
     let acting = Acting::from(&said.author);
     let registration = registration(tree, said, run, &acting)?;
     let before = model.log.state().await?.last_number;
-    let registered = model.log.register_telling(&tree.folder, registration, &bar.progress()).await;
+    let signature =
+        tree.signature.as_ref().filter(|(_, verified)| verified.is_some()).map(|(bytes, _)| bytes.as_slice());
+    let signature = tree.origin.as_ref().zip(signature);
+    let registered = model.log.register_telling(&tree.folder, registration, signature, &bar.progress()).await;
     let version = registered.map_err(with_cure)?;
-    let signature = keep_signature(&model, &version, tree, &acting).await?;
-    Ok(Entered { is_new: version.number > before, model, version, origin: tree.origin.clone(), signature })
+    let is_new = version.number > before;
+    let signature = note_signature(&model, &version, tree, is_new, &acting).await?;
+    Ok(Entered { is_new, model, version, origin: tree.origin.clone(), signature })
 }
 
 fn registration(tree: &Tree, said: &Entering, run: String, acting: &Acting) -> Result<Registration> {
@@ -219,12 +223,19 @@ fn with_cure(error: Error) -> anyhow::Error {
     }
 }
 
-/// A signature that was verified goes along, if the version still is what was signed.
-async fn keep_signature(model: &Model, version: &Version, tree: &Tree, acting: &Acting) -> Result<Signature> {
+/// A signature that was verified goes along, if the version still is what was signed: it is there before the version can be
+/// seen, and the log says so afterwards. One of a version that came in before is brought in, if it is another one.
+async fn note_signature(
+    model: &Model,
+    version: &Version,
+    tree: &Tree,
+    is_new: bool,
+    acting: &Acting,
+) -> Result<Signature> {
     match &tree.signature {
         None => Ok(Signature::Absent),
         Some((bundle, Some(verified))) if tree.origin.as_ref() == Some(&version.digest) => {
-            if model.log.signature(&version.digest).await?.is_none_or(|there| there != *bundle) {
+            if is_new || model.log.signature(&version.digest).await?.is_none_or(|there| there != *bundle) {
                 let key = &verified.key_hint;
                 model.log.put_signature(version.number, key, bundle.clone(), acting.author()).await?;
             }
@@ -268,7 +279,7 @@ impl Entered {
             words::bytes(version.bytes)
         ));
         text.push_str(&format!("  run        {}\n", version.run));
-        text.push_str(&format!("  reference  models:/{}/{}\n", self.model.name, version.number));
+        text.push_str(&format!("  reference  models:/{name}/{}\n", version.number));
         if let Some(alias) = alias.filter(|_| self.is_new) {
             text.push_str(&format!("  alias      @{}\n", alias.trim_start_matches('@')));
         }

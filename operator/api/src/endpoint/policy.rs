@@ -79,7 +79,7 @@ impl ModelEndpointSpec {
         }
         self.cluster_notes(&mut notes);
         if self.decision_log.retention != super::DecisionLog::default().retention {
-            let problem = "nothing is deleted in this version";
+            let problem = "decisions are never deleted in this version";
             notes.push(FieldError::new("spec.decisionLog.retention", problem, "leave it out"));
         }
         if self.rollout.gates.iter().all(|gate| gate.metric.is_none()) {

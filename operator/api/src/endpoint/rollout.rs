@@ -95,7 +95,8 @@ pub struct Gate {
     /// How much worse still counts as not worse. Default: errors 10%, slow 20%, reward 2%. Only reward may be absolute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tolerance: Option<Tolerance>,
-    /// Whether the version on trial answers the stable one's requests too, unseen, so that reward is compared in pairs.
+    /// Whether the version on trial answers the stable one's requests too, unseen: what it cannot answer is evidence for the gate on
+    /// errors before anybody has met it, and reward is compared in pairs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shadow: Option<bool>,
     /// For `prometheus`: the query. Not supported in this version.

@@ -1,6 +1,7 @@
 //! Which column is the user, the item, the time, the weight, the segment: by its name first, by its type second. Guesses
 //! are told, so that a person can correct them.
 
+use super::dates::{Written, written};
 use super::{Column, ColumnKind};
 
 const USER: &[&str] =
@@ -67,7 +68,8 @@ pub(super) fn roles(columns: &[Column]) -> Roles<'_> {
     Roles {
         time: take(&mut free, TIME, |c| c.kind == ColumnKind::Time)
             .or_else(|| take_if(&mut free, |c| c.kind == ColumnKind::Time))
-            .or_else(|| take(&mut free, TIME, id)),
+            .or_else(|| take(&mut free, TIME, id))
+            .or_else(|| take_if(&mut free, |c| c.kind == ColumnKind::Text && written(&c.sample).is_some())),
         user: take(&mut free, USER, id),
         item: take(&mut free, ITEM, id),
         weight: take(&mut free, WEIGHT, |c| c.kind == ColumnKind::Number),
@@ -125,7 +127,10 @@ impl Roles<'_> {
         let Some(column) = self.time else { return "time AS time".to_owned() };
         let name = quoted(&column.name);
         match column.kind {
-            ColumnKind::Text => format!("CAST({name} AS TIMESTAMP) AS time"),
+            ColumnKind::Text => match written(&column.sample) {
+                Some(Written { format, .. }) => format!("to_timestamp({name}, '{format}') AS time"),
+                None => format!("CAST({name} AS TIMESTAMP) AS time"),
+            },
             // Milliseconds since 1970 passed 10^11 in 1973; seconds will not within this millennium.
             ColumnKind::Number if column.sample.trim().parse().unwrap_or(0.0) > 1e11 => {
                 format!("to_timestamp_millis({name}) AS time")
@@ -133,6 +138,31 @@ impl Roles<'_> {
             ColumnKind::Number => format!("to_timestamp_seconds({name}) AS time"),
             ColumnKind::Time | ColumnKind::Bool if name == "time" => name,
             ColumnKind::Time | ColumnKind::Bool => format!("{name} AS time"),
+        }
+    }
+
+    /// Of `user`, `item` and `time` those that no column looks like.
+    pub(super) fn missing(&self) -> Vec<&'static str> {
+        let needed = [("user", self.user), ("item", self.item), ("time", self.time)];
+        needed.into_iter().filter(|(_, column)| column.is_none()).map(|(role, _)| role).collect()
+    }
+
+    /// What is not sure about how the times are written; nothing where it is.
+    pub(super) fn doubt(&self) -> Option<String> {
+        let column = self.time.filter(|column| column.kind == ColumnKind::Text)?;
+        match written(&column.sample) {
+            Some(Written { format, or_else: Some(other) }) => Some(format!(
+                "{} may have the day or the month first, and the rows that were looked at do not tell: it is read as '{format}'; \
+                 write '{other}' if the month comes first",
+                column.name
+            )),
+            Some(_) => None,
+            None => Some(format!(
+                "{} is text that is cast to a time; where that fails use to_timestamp with a format, such as \
+                 to_timestamp({}, '%d/%m/%Y %H:%M')",
+                column.name,
+                quoted(&column.name)
+            )),
         }
     }
 
@@ -151,6 +181,9 @@ impl Roles<'_> {
                     ));
                 }
             }
+        }
+        if let Some(doubt) = self.doubt() {
+            notes.push_str(&format!("{margin}CHECK: {doubt}\n"));
         }
         match self.weight {
             Some(column) => notes.push_str(&format!(

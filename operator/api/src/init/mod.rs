@@ -1,6 +1,7 @@
 //! A first manifest from the columns of somebody's data. It guesses, and says in comments what it guessed; it reads no data
 //! itself.
 
+mod dates;
 mod guess;
 
 use guess::{Roles, roles};
@@ -87,6 +88,26 @@ spec:
     - {{metric: reward, tolerance: 2%}}
 "
     )
+}
+
+/// Of a user, an item and a time, what no column looks like: the manifest's SQL names a column there that does not exist.
+pub fn missing(columns: &[Column]) -> Vec<&'static str> {
+    roles(columns).missing()
+}
+
+/// What a person should hear beside the manifest: what was not found, or may mean something else.
+pub fn doubts(columns: &[Column], name: &str) -> Vec<String> {
+    let roles = roles(columns);
+    let missing = roles.missing().into_iter().map(|role| {
+        let article = if role == "item" { "an" } else { "a" };
+        format!(
+            "no column looks like {article} {role}: put its name in place of {role}{}",
+            if role == "time" { "" } else { "_id" }
+        )
+    });
+    let written = label(name);
+    let renamed = (written != name).then(|| format!("`{name}` cannot be a name: `{written}` is written instead"));
+    missing.chain(roles.doubt()).chain(renamed).collect()
 }
 
 /// A name that Kubernetes takes, as near to what was given as possible.
@@ -202,6 +223,38 @@ mod tests {
         assert!(text.contains("metadata: {name: bung-1}"), "{text}");
         assert!(text.contains("# CHECK: no column looks like a user; put its name in place of user_id"), "{text}");
         assert!(sql_of(&[]).starts_with("SELECT user_id AS user_id, item_id AS item_id, time AS time"));
+    }
+
+    #[test]
+    fn times_that_are_text_are_read_by_their_format() {
+        use ColumnKind::{Number, Text};
+        let of = |sample: &str| {
+            let columns =
+                [column("user", Number, "1", 9), column("item", Number, "1", 9), column("date", Text, sample, 9)];
+            (sql_of(&columns), doubts(&columns, "shop"))
+        };
+        let (sql, doubts) = of("31/12/2025 10:00");
+        assert!(
+            sql.contains("to_timestamp(\"date\", '%d/%m/%Y %H:%M') AS time") && doubts.is_empty(),
+            "{sql} {doubts:?}"
+        );
+        let (sql, doubts) = of("01/02/2025 10:00");
+        assert!(sql.contains("'%d/%m/%Y %H:%M'") && doubts[0].contains("'%m/%d/%Y %H:%M'"), "{sql} {doubts:?}");
+        let (sql, doubts) = of("Monday at noon");
+        assert!(sql.contains("CAST(\"date\" AS TIMESTAMP)") && doubts[0].contains("to_timestamp"), "{sql} {doubts:?}");
+    }
+
+    #[test]
+    fn what_was_not_found_and_another_name_are_told() {
+        let columns = [column("user", ColumnKind::Number, "1", 9), column("when", ColumnKind::Time, "2025-01-01", 9)];
+        assert_eq!(missing(&columns), ["item"]);
+        let told = doubts(&columns, "Bad Name!");
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(
+            told[0].contains("no column looks like an item") && told[1].contains("`bad-name` is written instead"),
+            "{told:?}"
+        );
+        assert_eq!(missing(&[]), ["user", "item", "time"]);
     }
 
     proptest! {

@@ -105,7 +105,14 @@ impl Check {
         let (min, max) = (schema["minItems"].as_u64().unwrap_or(0), schema["maxItems"].as_u64().unwrap_or(u64::MAX));
         let found = items.len() as u64;
         if found < min {
-            return self.misfit(node.at, path, "the list is empty", format!("at least {min} entry, or leave it out"));
+            let problem = match found {
+                0 => "the list is empty".to_owned(),
+                1 => "1 entry".to_owned(),
+                _ => format!("{found} entries"),
+            };
+            let help =
+                if min == 1 { "at least 1 entry, or leave it out".to_owned() } else { format!("at least {min}") };
+            return self.misfit(node.at, path, problem, help);
         }
         if found > max {
             return self.misfit(node.at, path, format!("{found} entries"), format!("at most {max}"));
@@ -125,7 +132,12 @@ impl Check {
         }
         let length = text.chars().count() as u64;
         if length < schema["minLength"].as_u64().unwrap_or(0) {
-            self.misfit(node.at, path, "the text is empty or too short", description(schema));
+            let problem = if length == 0 {
+                "the text is empty or too short".to_owned()
+            } else {
+                format!("`{}` is too short", shortened(text))
+            };
+            self.misfit(node.at, path, problem, description(schema));
         } else if let Some(max) = schema["maxLength"].as_u64().filter(|max| length > *max) {
             self.misfit(node.at, path, format!("the text has {length} characters"), format!("at most {max}"));
         }

@@ -75,6 +75,13 @@ pub(super) fn header(node: &Node) -> Result<Header, Problem> {
     }
 }
 
+/// Whether a document of another group was probably meant to be one of ours: by its kind, or by a group of our name.
+pub(super) fn is_near_miss(api_version: &str, kind: &str) -> bool {
+    let group = api_version.split_once('/').map_or(api_version, |(group, _)| group);
+    // Groups below ours are ours, and are read elsewhere.
+    !group.ends_with(&format!(".{GROUP}")) && (KINDS.contains(&kind) || group.split('.').any(|part| part == "fairway"))
+}
+
 /// Checks `metadata`, which every kind shares; `key` is where it stands.
 pub(super) fn metadata(node: &Node, key: Position, check: &mut Check) {
     let Value::Map(entries) = &node.value else {

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
 use super::check::Check;
-use super::header::{Header, header, metadata};
+use super::header::{Header, header, is_near_miss, metadata};
 use super::tree::{Node, Value};
 use super::yaml::{documents, yaml};
 use crate::error::{FieldError, ManifestError, Position, allowed};
@@ -42,6 +42,13 @@ pub struct Other {
     pub kind: String,
     /// The whole document.
     pub document: Json,
+}
+
+impl Other {
+    /// What it was probably meant to be, if that is one of ours.
+    pub fn guess(&self) -> Option<&'static str> {
+        is_near_miss(&self.api_version, &self.kind).then_some("fairway.dev/v1alpha1")
+    }
 }
 
 /// Something from a file, with the places of its fields.

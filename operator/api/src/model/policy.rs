@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use fairway_core::policy::{Degradation, Mode, ModelPolicy, RunPolicy};
 
-use super::{DegradationAction, ItemFeature, ModelSpec, Source, TrainingMode, UserFeature};
+use super::{DegradationAction, Family, ItemFeature, ModelSpec, Source, TrainingMode, UserFeature};
 use crate::error::{FieldError, positive};
 use crate::values::Duration;
 use crate::workload::is_default;
@@ -14,6 +14,8 @@ use crate::workload::is_default;
 const WEEK: Duration = Duration::days(7);
 /// Longest quiet time after a rollout that nobody asked for: drift is looked at over a day.
 const DAY: Duration = Duration::days(1);
+/// Where data can be read from.
+const DATA_SCHEMES: [&str; 11] = ["s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "http", "https", "file", "memory"];
 /// Where a registry can be, as the registry itself knows it.
 const REGISTRY_SCHEMES: [&str; 9] = ["s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "file", "memory"];
 
@@ -44,6 +46,7 @@ impl ModelSpec {
                     TrainingMode::WarmStart => Mode::WarmStart { full_every: self.trainer.full_every },
                 },
                 history_after_drift: retrain.drift.history.map(Duration::std),
+                recipe: self.recipe(),
             },
             drift_psi: retrain.drift.psi.get(),
             drift_window: retrain.drift.window.std(),
@@ -69,6 +72,15 @@ impl ModelSpec {
             run_prefix: String::new(),
             suspended: self.suspend,
         })
+    }
+
+    /// What a run is made from and how, in 16 letters: what a person changes where a run came to nothing.
+    fn recipe(&self) -> String {
+        let parts = (&self.data, &self.features, &self.trainer, &self.evaluation);
+        let text = serde_json::to_string(&parts).unwrap_or_default();
+        // FNV-1a, 64 bit: the same in every version of this program.
+        let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        format!("{:016x}", text.bytes().fold(0xcbf2_9ce4_8422_2325, mix))
     }
 
     /// What is written down and understood, but not acted on by `fairway up`.
@@ -98,10 +110,18 @@ impl ModelSpec {
             "the rows of a single user are not erased in this version",
             "leave it out",
         );
+        let registry = self.registry.as_deref().filter(|name| !name.contains('/'));
         note(
-            trainer.mode == TrainingMode::WarmStart,
+            registry.is_some(),
+            "spec.registry",
+            "this is a folder where `fairway` is started, and no bucket; on Kubernetes it is refused",
+            &registry.map(|name| format!("did you mean s3://{name}? A folder is written ./{name}")).unwrap_or_default(),
+        );
+        note(
+            trainer.mode == TrainingMode::WarmStart
+                && trainer.builtin.as_ref().is_none_or(|builtin| builtin.family != Family::TwoTower),
             "spec.trainer.mode",
-            "WarmStart is not supported by the families of this version: training starts from nothing",
+            "only the family two-tower begins from the champion's weights: this trains from nothing",
             "",
         );
         self.cluster_notes(&mut notes);
@@ -256,6 +276,12 @@ impl ItemFeature {
 }
 
 fn check_source(field: &str, source: &Source, errors: &mut Vec<FieldError>) {
+    // Without a scheme it is a path.
+    let scheme = source.url.split_once("://").map(|(scheme, _)| scheme);
+    if let Some(scheme) = scheme.filter(|scheme| !DATA_SCHEMES.contains(scheme)) {
+        let help = "a path beside this file, or s3://, gs://, az://, https://, http:// or file:///";
+        errors.push(FieldError::new(format!("{field}.url"), format!("data cannot be read from `{scheme}://`"), help));
+    }
     let word: String = source.sql.trim_start().chars().take_while(char::is_ascii_alphabetic).collect();
     if !["select", "with"].contains(&word.to_lowercase().as_str()) {
         let problem = format!("the statement begins with `{word}`");

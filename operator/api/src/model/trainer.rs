@@ -38,7 +38,7 @@ pub struct Trainer {
     pub resources: Option<Resources>,
     /// Kueue queue that training jobs wait in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 63))]
     pub queue_name: Option<String>,
     /// What runs training jobs instead of plain Jobs.
     #[serde(default, skip_serializing_if = "Option::is_none")]

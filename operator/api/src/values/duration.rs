@@ -111,7 +111,14 @@ impl fmt::Display for Duration {
     }
 }
 
-scalar!(Duration, "Duration", "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$", "type": "string", "minLength": 1, "maxLength": 32);
+scalar!(
+    Duration,
+    "Duration",
+    "^(([0-9]{1,4}|[12][0-9]{4}|3[0-5][0-9]{3}|36[0-4][0-9]{2}|36500)d)?([0-9]{1,5}h)?([0-9]{1,7}m)?([0-9]{1,9}s)?([0-9]{1,12}ms)?$",
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 32
+);
 
 #[cfg(test)]
 mod tests {

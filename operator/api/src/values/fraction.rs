@@ -155,9 +155,34 @@ impl fmt::Display for Number {
     }
 }
 
-scalar!(Share, "Share", r"^[0-9.]+([eE]-?[0-9]+)?\s*%?$", "x-kubernetes-int-or-string": true, "maxLength": 32);
-scalar!(Tolerance, "Tolerance", r"^[0-9.]+([eE]-?[0-9]+)?\s*%?$", "x-kubernetes-int-or-string": true, "maxLength": 32);
-scalar!(Number, "Number", r"^[0-9.]+([eE]-?[0-9]+)?$", "x-kubernetes-int-or-string": true, "maxLength": 32);
+// Patterns are for texts only: whole numbers have a rule of their own.
+scalar!(
+    Share,
+    "Share",
+    r"^((100(\.0*)?|[0-9]{1,2}(\.[0-9]*)?|\.[0-9]+)\s*%|1(\.0*)?|0?\.[0-9]+|0(\.0*)?|[0-9.]+[eE]-[0-9]+)$",
+    "x-kubernetes-int-or-string": true,
+    "maxLength": 32,
+    "x-kubernetes-validations": [{
+        "rule": "!string(self).matches('^-?[0-9]+$') || string(self) in ['0', '1']",
+        "message": "a share is a percentage such as 5%, or a number from 0 to 1 such as \"0.05\""
+    }]
+);
+scalar!(
+    Tolerance,
+    "Tolerance",
+    r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE]-?[0-9]{1,2})?\s*%?$",
+    "x-kubernetes-int-or-string": true,
+    "maxLength": 32,
+    "x-kubernetes-validations": [{"rule": "!string(self).startsWith('-')", "message": "it is 0 or more"}]
+);
+scalar!(
+    Number,
+    "Number",
+    r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE]-?[0-9]{1,2})?$",
+    "x-kubernetes-int-or-string": true,
+    "maxLength": 32,
+    "x-kubernetes-validations": [{"rule": "!string(self).startsWith('-')", "message": "it is 0 or more"}]
+);
 
 #[cfg(test)]
 mod tests {

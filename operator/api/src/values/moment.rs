@@ -57,7 +57,7 @@ impl fmt::Display for Moment {
 scalar!(
     Moment,
     "Moment",
-    "^(\\d{4}-\\d{2}-\\d{2}T\\S+|(Mon|Tue|Wed|Thu|Fri|Sat|Sun) \\d{2}:\\d{2})$",
+    r"^(\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?(Z|[+-]\d{2}:\d{2})|(Mon|Tue|Wed|Thu|Fri|Sat|Sun) ([01]\d|2[0-3]):[0-5]\d)$",
     "type": "string",
     "maxLength": 40
 );
@@ -84,7 +84,7 @@ impl fmt::Display for Time {
 scalar!(
     Time,
     "Time",
-    r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})$",
+    r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?(Z|[+-]\d{2}:\d{2})$",
     "type": "string",
     "format": "date-time",
     "maxLength": 40

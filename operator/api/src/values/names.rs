@@ -185,7 +185,14 @@ impl fmt::Display for Quantity {
 }
 
 scalar!(MetricName, "Metric", "^(recall|ndcg|coverage)@(10|20|50)$", "type": "string", "maxLength": 32);
-scalar!(VersionRef, "Version", "^(@[a-z][a-z0-9-]*|[1-9][0-9]*|sha256:[0-9a-f]{64})$", "x-kubernetes-int-or-string": true, "maxLength": 71);
+scalar!(
+    VersionRef,
+    "Version",
+    "^(@[a-z][a-z0-9-]*|[1-9][0-9]*|sha256:[0-9a-f]{64})$",
+    "x-kubernetes-int-or-string": true,
+    "maxLength": 71,
+    "x-kubernetes-validations": [{"rule": "!string(self).matches('^(-.*|0)$')", "message": "versions are numbered from 1"}]
+);
 scalar!(Digest, "Digest", "^sha256:[0-9a-f]{64}$", "type": "string", "maxLength": 71);
 scalar!(Name, "Name", "^[a-z]([a-z0-9-]*[a-z0-9])?$", "type": "string", "maxLength": 63);
 scalar!(Quantity, "Quantity", r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$", "x-kubernetes-int-or-string": true, "maxLength": 24);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{EnvVar, PodTemplate, Resources, Toleration, TolerationOperator};
+use super::{EnvVar, PodTemplate, Resources, TaintEffect, Toleration, TolerationOperator};
 use crate::error::FieldError;
 
 /// Labels and annotations of this prefix are the operator's: selectors and watches rest on them.
@@ -19,6 +19,22 @@ pub(crate) fn pod(field: &str, pod: &PodTemplate, errors: &mut Vec<FieldError>) 
         let problem = format!("`{key}` is set by the operator");
         errors.push(FieldError::new(format!("{field}.annotations"), problem, "an annotation of your own domain"));
     }
+    for (name, labels) in [("labels", &pod.labels), ("nodeSelector", &pod.node_selector)] {
+        for (key, value) in labels.iter().filter(|(_, value)| !is_label_value(value)) {
+            let help = "letters, digits, -, _ and ., beginning and ending with a letter or digit, at most 63";
+            let problem = format!("`{value}` is not the value of a label");
+            errors.push(FieldError::new(format!("{field}.{name}.{key}"), problem, help));
+        }
+    }
+    let mut spreads = Vec::new();
+    for (i, spread) in pod.topology_spread.iter().enumerate() {
+        let one = (&spread.topology_key, spread.when_unsatisfiable);
+        if spreads.contains(&one) {
+            let problem = format!("`{}` is there already with {:?}", one.0, one.1);
+            errors.push(FieldError::new(format!("{field}.topologySpread[{i}]"), problem, "each once"));
+        }
+        spreads.push(one);
+    }
     for (i, toleration) in pod.tolerations.iter().enumerate() {
         if let Err(problem) = toleration_fits(toleration) {
             let help = "{key: K, value: V}, {key: K, operator: Exists} or {operator: Exists}";
@@ -31,8 +47,18 @@ fn toleration_fits(toleration: &Toleration) -> Result<(), &'static str> {
     match toleration.operator {
         TolerationOperator::Exists if toleration.value.is_some() => Err("Exists has no value"),
         TolerationOperator::Equal if toleration.key.is_none() => Err("Equal needs a key"),
+        _ if toleration.toleration_seconds.is_some() && toleration.effect != Some(TaintEffect::NoExecute) => {
+            Err("tolerationSeconds needs effect: NoExecute")
+        }
         _ => Ok(()),
     }
+}
+
+/// What Kubernetes takes as the value of a label.
+fn is_label_value(text: &str) -> bool {
+    let ends = |c: char| c.is_ascii_alphanumeric();
+    let inner = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    text.is_empty() || text.len() <= 63 && text.chars().all(inner) && text.starts_with(ends) && text.ends_with(ends)
 }
 
 /// Checks resources that stand at `field`.

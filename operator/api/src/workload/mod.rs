@@ -81,6 +81,10 @@ pub struct PodTemplate {
     /// How the pods spread. Default: over nodes and zones as well as it goes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
+    #[schemars(extend("x-kubernetes-validations" = [{
+        "rule": "self.all(one, self.exists_one(other, other.topologyKey == one.topologyKey && other.whenUnsatisfiable == one.whenUnsatisfiable))",
+        "message": "each topologyKey once with each whenUnsatisfiable"
+    }]))]
     pub topology_spread: Vec<TopologySpread>,
 }
 
@@ -90,6 +94,9 @@ pub struct PodTemplate {
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "self.operator == 'Exists' ? !has(self.value) : has(self.key)",
     "message": "Exists has no value, and Equal needs a key"
+}, {
+    "rule": "!has(self.tolerationSeconds) || has(self.effect) && self.effect == 'NoExecute'",
+    "message": "tolerationSeconds needs effect: NoExecute"
 }]))]
 pub struct Toleration {
     /// The taint's key. Left out with Exists: every key.

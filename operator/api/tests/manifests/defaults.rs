@@ -5,7 +5,7 @@ use std::time::Duration;
 use fairway_api::{Manifest, ModelEndpointSpec, ModelSpec, parse_documents};
 use fairway_core::policy::{
     AdmissionPolicy, Degradation, Demand, FairnessGate, Margin, Metric, MetricKind, Mode, OnInconclusive,
-    OnMissingTelemetry, RolloutGate, RunPolicy, Segments, Versus,
+    OnMissingTelemetry, RolloutGate, Segments, Versus,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -58,7 +58,19 @@ fn of_a_model() {
     assert_eq!((fairness, signature, latency_p95, approvals, approval_valid_for), (None, false, None, 0, None));
     assert_eq!((policy.schedule, policy.new_data, policy.half_open_after), (None, None, Some(30 * DAY)));
     assert_eq!((policy.after_rollout, policy.reward_within, policy.erasure_lead), (DAY, HOUR, 15 * DAY));
-    assert_eq!(policy.run, RunPolicy { mode: Mode::Full, history_after_drift: None });
+    assert_eq!((policy.run.mode, policy.run.history_after_drift), (Mode::Full, None));
+}
+
+/// What a person changes after a run that came to nothing, and what says nothing about such a run.
+#[test]
+fn the_recipe_changes_with_data_and_trainer_and_with_nothing_else() {
+    let recipe = |spec: &ModelSpec| spec.policy().unwrap().run.recipe;
+    let (before, mut data, mut trainer) = (model(""), model(""), model(""));
+    data.data.interactions.url = "b".to_owned();
+    trainer.trainer.builtin.as_mut().unwrap().parameters.insert("minUsers".to_owned(), "3".to_owned());
+    assert_eq!(recipe(&before), recipe(&model("  retrain: {cooldown: 1d}\n  retention: {versions: 3}\n")));
+    assert!(recipe(&data) != recipe(&before) && recipe(&trainer) != recipe(&before));
+    assert_eq!(recipe(&before).len(), 16);
 }
 
 #[test]

@@ -56,6 +56,28 @@ fn a_registry_must_be_a_place_that_can_hold_one() {
 }
 
 #[test]
+fn data_must_be_where_they_can_be_read() {
+    let (said, help) = only(&with(MODEL, "url: a.csv", "url: ftp://shop/sales/"));
+    assert_eq!(said, "6:25 spec.data.interactions.url: data cannot be read from `ftp://`");
+    assert!(help.contains("s3://") && help.contains("https://"), "{help}");
+    for good in ["sales/", "../sales/", "s3://b/p/", "gs://b/p", "az://c/p", "https://shop/sales.csv", "file:///srv/x"]
+    {
+        parse_documents(&with(MODEL, "url: a.csv", &format!("url: {good}")), "f.yaml").unwrap();
+    }
+}
+
+#[test]
+fn a_list_that_is_too_short_says_how_long_it_is() {
+    let experiment = |arms: &str| {
+        let head = "apiVersion: fairway.dev/v1alpha1\nkind: ModelExperiment\nmetadata: {name: x}\nspec:\n";
+        only(&format!("{head}  endpoint: e\n  share: 10%\n  control: a\n  arms: {arms}\n"))
+    };
+    let (said, help) = experiment("[{name: a, version: '1'}]");
+    assert_eq!((&*said, &*help), ("8:9 spec.arms: 1 entry", "at least 2"));
+    assert_eq!(experiment("[]").0, "8:9 spec.arms: the list is empty");
+}
+
+#[test]
 fn headers() {
     for (old, new, said) in [
         ("apiVersion: fairway.dev/v1alpha1\n", "", "1:1 apiVersion: `apiVersion` is missing"),
@@ -164,6 +186,7 @@ fn rules_of_a_model() {
             "9:73 spec.evaluation.gates[0].minGain: `much` is not a tolerance",
         ),
         ("retrain: {schedule: {cron: 0 25 * * 1}}", "9:30 spec.retrain.schedule.cron: `25` is not a hour"),
+        ("retrain: {schedule: {cron: 0 3 * *}}", "9:30 spec.retrain.schedule.cron: `0 3 * *` is too short"),
         ("retrain: {schedule: {cron: 0 0 30 2 *}}", "9:30 spec.retrain.schedule.cron: `0 0 30 2 *` never comes"),
         ("retrain: {newData: {share: 0%}}", "9:30 spec.retrain.newData.share: a share of 0% asks always"),
         (

@@ -193,6 +193,40 @@ fn what_does_nothing_yet_is_told_with_its_place() {
 }
 
 #[test]
+fn what_means_something_else_than_it_looks_is_told() {
+    let said = |old: &str, new: &str| {
+        let text = MODEL.replacen(old, new, 1);
+        assert_ne!(text, MODEL);
+        let loaded = Manifests::group(parse_documents(&text, "f.yaml").unwrap()).unwrap();
+        loaded.warnings().iter().map(|note| format!("{}: {}", note.field(), note.help())).collect::<Vec<_>>()
+    };
+    let registry = |url: &str| said("spec: {", &format!("spec: {{registry: {url}, "));
+    let guess = "spec.registry: did you mean s3://mybucket? A folder is written ./mybucket";
+    assert_eq!(registry("mybucket"), [guess]);
+    assert!(["s3://mybucket", "./mybucket", "/srv/models"].iter().all(|url| registry(url).is_empty()));
+    // What follows from the data alone has nothing to begin from.
+    let warm = |family: &str| said("family: popularity}", &format!("family: {family}}}, mode: WarmStart"));
+    assert_eq!((warm("ease").len(), warm("two-tower").len()), (1, 0));
+}
+
+#[test]
+fn documents_of_others_that_were_meant_to_be_ours() {
+    for (api_version, kind, guess) in [
+        ("fairway.io/v1alpha1", "Model", true),
+        ("models.fairway.com/v1", "Whatever", true),
+        ("example.com/v1", "ModelEndpoint", true),
+        ("apps/v1", "Deployment", false),
+        ("simulator.fairway.dev/v1alpha1", "Story", false),
+        ("v1", "Secret", false),
+    ] {
+        let text = format!("apiVersion: {api_version}\nkind: {kind}\n");
+        let documents = parse_documents(&text, "f.yaml").unwrap();
+        let Manifest::Other(other) = &documents[0].value else { panic!("{:?}", documents[0].value) };
+        assert_eq!(other.guess().is_some(), guess, "{api_version}");
+    }
+}
+
+#[test]
 fn a_schedule_that_the_guards_hold_is_told() {
     let said = |retrain: &str| {
         let text = MODEL.replacen("trainer:", &format!("retrain: {retrain}, trainer:"), 1);

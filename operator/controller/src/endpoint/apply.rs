@@ -23,7 +23,7 @@ use kube::{Api, Resource, ResourceExt};
 use super::build::{Builder, orders_of};
 use super::trials::Archived;
 use super::{Decided, EndpointLoop, Opened, Subject, scaled, services};
-use crate::apply::{apply, apply_of, delete, delete_ours, ensure, ensure_held};
+use crate::apply::{apply, apply_if_free, apply_of, delete, delete_ours, ensure, ensure_held, ensure_held_with};
 use crate::call::{call, has_code};
 use crate::context::Context;
 use crate::names::{self, ACTOR};
@@ -44,9 +44,10 @@ impl EndpointLoop {
         let builder = Builder { subject, settings: &context.settings };
         let versions = versions(decided);
         let of_versions = versions.values().map(|target| builder.servers_service(target));
-        // What serves goes on without: that one could not be made is said at the end.
+        // What could not be made keeps nothing else from being made, and no route from going out: it is said at the end.
+        let mut failed = Vec::new();
         let services = self.services.see_to(context, iter::once(builder.service()).chain(of_versions).collect());
-        self.furnish(context, &builder).await?;
+        failed.extend(self.furnish(context, &builder).await.err());
         let counts = versions.values().map(|target| {
             let existing = decided.seen.deployments.get(&target.digest).map(|it| it.facts.ordered);
             (target, existing, replicas(subject, decided, &target.digest, existing))
@@ -55,79 +56,83 @@ impl EndpointLoop {
         for (target, existing, wanted) in &counts {
             // More at once, fewer after the route.
             let now = wanted.map(|wanted| wanted.max(existing.unwrap_or(0)));
-            ensure_held::<Deployment>(context, &context.deployments, &builder.servers(target, now)?).await?;
-            scaled::scale(context, &builder, target, decided).await?;
+            // A number that somebody else scales is applied with the rest as it is: one that is let go falls back to 1.
+            let (compared, applied) = (builder.servers(target, now)?, builder.servers(target, now.or(*existing))?);
+            let made = ensure_held_with::<Deployment>(context, &context.deployments, &compared, &applied).await;
+            let scaled = scaled::scale(context, &builder, target, decided).await;
+            failed.extend(made.err().into_iter().chain(scaled.err()));
         }
         self.order(context, &builder, decided, &versions).await?;
-        ensure_held::<Deployment>(context, &context.deployments, &builder.routers()?).await?;
+        let routers = builder.routers()?;
+        failed.extend(ensure_held::<Deployment>(context, &context.deployments, &routers).await.err());
         let opened = self.opened.as_mut().context("the endpoint is not open")?;
-        opened.carry_out(&mut self.archived).await?;
-        for (target, _, wanted) in counts.iter().filter(|(_, existing, wanted)| wanted < existing) {
-            ensure_held::<Deployment>(context, &context.deployments, &builder.servers(target, *wanted)?).await?;
+        failed.extend(opened.carry_out(&mut self.archived).await.err());
+        for (target, _, wanted) in counts.iter().filter(|(_, existing, wanted)| wanted.is_some() && wanted < existing) {
+            let fewer = builder.servers(target, *wanted)?;
+            failed.extend(ensure_held::<Deployment>(context, &context.deployments, &fewer).await.err());
         }
-        self.remove(context, subject, decided, &versions).await?;
-        services
+        failed.extend(self.remove(context, subject, decided, &versions).await.err());
+        failed.into_iter().chain(services.err()).next().map_or(Ok(()), Err)
     }
 
     /// What does not depend on any decision: made at the first look, and when the manifest changes it.
     async fn furnish(&mut self, context: &Context, builder: &Builder<'_>) -> Result<()> {
         if let Some(signers) = builder.signers()? {
-            ensure::<ConfigMap>(context, &context.config_maps, &signers).await?;
+            let name = names::child(builder.name(), "signers");
+            match context.config_maps.get(&builder.subject.key.0, &name) {
+                Some(_) => ensure::<ConfigMap>(context, &context.config_maps, &signers).await?,
+                None => apply_if_free::<ConfigMap>(context, &signers).await?,
+            }
         }
-        let ([account, role, binding], budget) = (builder.account(), builder.budget());
+        let ([account, role, binding], budgets) = (builder.account(), builder.budgets());
         let (policies, route) = (builder.network_policies(), builder.http_route());
         let mut looks = DefaultHasher::new();
-        format!("{account}{role}{binding}{budget:?}{policies:?}{route:?}").hash(&mut looks);
+        format!("{account}{role}{binding}{budgets:?}{policies:?}{route:?}").hash(&mut looks);
         let looks = looks.finish();
         let stands = |it: &Furnished| it.looks == looks && it.at.elapsed() < FURNISHED_AGAIN;
         if self.furnished.as_ref().is_some_and(stands) {
             return Ok(());
         }
-        self.make_keys(context, builder).await?;
-        apply::<ServiceAccount>(context, &account).await?;
+        // Routers cannot start without the first four. What is refused of the rest, such as by a policy of the cluster, keeps
+        // nothing else from being made.
+        make_keys(context, builder).await?;
+        apply_if_free::<ServiceAccount>(context, &account).await?;
         apply::<Role>(context, &role).await?;
         apply::<RoleBinding>(context, &binding).await?;
-        if let Some(budget) = &budget {
-            apply::<PodDisruptionBudget>(context, budget).await?;
+        let mut failed = Vec::new();
+        for budget in &budgets {
+            failed.extend(apply::<PodDisruptionBudget>(context, budget).await.err());
         }
         for policy in &policies {
-            apply::<NetworkPolicy>(context, policy).await?;
+            failed.extend(apply::<NetworkPolicy>(context, policy).await.err());
         }
         let routes = ApiResource::from_gvk(&GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute"));
         if let Some(route) = &route {
-            apply_of(context, &routes, route).await.context("is the Gateway API installed? (spec.httpRoute)")?;
+            let made =
+                apply_of(context, &routes, route).await.context("is the Gateway API installed? (spec.httpRoute)");
+            failed.extend(made.err());
         }
-        // Another manifest than the one before may ask for less.
+        // Another manifest than the one that was carried out may ask for less.
         let endpoint = &builder.subject.endpoint;
-        let seen = endpoint.status.as_ref().and_then(|status| status.observed_generation);
-        if seen.is_some() && seen != endpoint.metadata.generation {
+        let before = endpoint.status.as_ref().and_then(|status| status.observed_generation);
+        if before.is_some() && before != endpoint.metadata.generation {
             let namespace = &builder.subject.key.0;
             if policies.is_empty() {
                 let kind = ApiResource::erase::<NetworkPolicy>(&());
                 for role in ["server", "router"] {
-                    delete_ours(context, &kind, namespace, &names::child(builder.name(), role)).await?;
+                    let name = names::child(builder.name(), role);
+                    failed.extend(delete_ours(context, &kind, namespace, &name).await.err());
                 }
             }
             if route.is_none() {
-                delete_ours(context, &routes, namespace, builder.name()).await?;
+                failed.extend(delete_ours(context, &routes, namespace, builder.name()).await.err());
             }
+        }
+        if let Some(error) = failed.into_iter().next() {
+            return Err(error);
         }
         self.furnished = Some(Furnished { looks, at: Instant::now() });
         Ok(())
-    }
-
-    /// Creates the keys once; those that are there stay.
-    async fn make_keys(&self, context: &Context, builder: &Builder<'_>) -> Result<()> {
-        let namespace = &builder.subject.key.0;
-        let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
-        let keys: Secret = serde_json::from_value(builder.keys())?;
-        let created = async {
-            match api.create(&PostParams::default(), &keys).await {
-                Err(error) if has_code(&error, 409) => Ok(()),
-                other => other.map(drop),
-            }
-        };
-        call(|| format!("creating the Secret {namespace}/{}", keys.name_any()), created).await
     }
 
     /// Gives routers the route. A former leader that wakes up late finds a later route there, and stops.
@@ -173,10 +178,13 @@ impl EndpointLoop {
             return Ok(());
         }
         let mut desired = builder.orders(&orders)?;
-        if let Some(version) = existing.as_deref().and_then(ResourceExt::resource_version) {
-            desired["metadata"]["resourceVersion"] = version.into();
+        match existing.as_deref().and_then(ResourceExt::resource_version) {
+            Some(version) => {
+                desired["metadata"]["resourceVersion"] = version.into();
+                apply::<ConfigMap>(context, &desired).await
+            }
+            None => apply_if_free::<ConfigMap>(context, &desired).await,
         }
-        apply::<ConfigMap>(context, &desired).await
     }
 
     /// Servers that no plan needs any more.
@@ -198,6 +206,37 @@ impl EndpointLoop {
         let kept: Vec<String> = versions.keys().map(|digest| names::of_version(&subject.key.1, digest)).collect();
         services::remove(context, &subject.key, &kept).await
     }
+}
+
+/// Creates the keys once; those that are there stay, if they are this endpoint's.
+async fn make_keys(context: &Context, builder: &Builder<'_>) -> Result<()> {
+    let namespace = &builder.subject.key.0;
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
+    let keys: Secret = serde_json::from_value(builder.keys())?;
+    let name = keys.name_any();
+    let created = async {
+        match api.create(&PostParams::default(), &keys).await {
+            Err(error) if has_code(&error, 409) => api.get(&name).await,
+            other => other,
+        }
+    };
+    let there = call(|| format!("creating the Secret {namespace}/{name}"), created).await?;
+    are_keys_of(&there, &keys, builder.subject.endpoint.uid().as_deref())
+}
+
+/// Whether keys that are there are those of an endpoint, and stay. What goes with an endpoint that was deleted is somebody else's:
+/// the one that was made anew under its name gets keys of its own once they are gone.
+fn are_keys_of(there: &Secret, wanted: &Secret, endpoint: Option<&str>) -> Result<()> {
+    let name = there.name_any();
+    let of = |secret: &Secret, label: &str| secret.labels().get(label).cloned();
+    let same = |label: &str| of(there, label).is_some() && of(there, label) == of(wanted, label);
+    if !same(names::MANAGED_BY) || !same(names::ENDPOINT) {
+        bail!("the Secret {name} is there already and holds no keys of this endpoint: rename one of the two");
+    }
+    if there.owner_references().iter().any(|owner| Some(owner.uid.as_str()) != endpoint) {
+        bail!("the Secret {name} goes with an endpoint that was deleted: another one is made once it is gone");
+    }
+    Ok(())
 }
 
 /// The versions that must have servers after this plan: those that it asks for, and those that are there and that it does not
@@ -279,5 +318,38 @@ impl Opened {
             }
         }
         bail!("the alias champion is being moved by somebody else all the time")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn keys_of_others_are_not_used() {
+        let secret = |metadata: Value| -> Secret {
+            let mut metadata = metadata;
+            metadata["name"] = "shop-keys".into();
+            serde_json::from_value(json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})).unwrap()
+        };
+        let labels = json!(names::labels("shop", "router"));
+        let owner = |uid: &str| json!([{"apiVersion": "fairway.dev/v1alpha1", "kind": "ModelEndpoint", "name": "shop", "uid": uid}]);
+        let wanted = secret(json!({"labels": labels}));
+        let table = [
+            (json!({"labels": labels}), None),
+            (json!({"labels": labels, "ownerReferences": owner("2")}), None),
+            (json!({"labels": labels, "ownerReferences": owner("1")}), Some("was deleted")),
+            (json!({}), Some("no keys of this endpoint")),
+            (json!({"labels": names::labels("shop-eu", "router")}), Some("no keys of this endpoint")),
+        ];
+        for (metadata, expected) in table {
+            let found = are_keys_of(&secret(metadata.clone()), &wanted, Some("2")).map_err(|error| error.to_string());
+            match expected {
+                None => assert_eq!(found, Ok(()), "{metadata}"),
+                Some(why) => assert!(found.as_ref().is_err_and(|error| error.contains(why)), "{metadata}: {found:?}"),
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The objects that an endpoint consists of, as they are applied. Pure: from manifests and decisions, nothing else.
 
 use anyhow::{Context as _, Result};
+use fairway_api::workload::DeletionPolicy;
 use fairway_wire::{ORDERS_KEY, Orders, RouterSettings, ServedAt, Target};
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
@@ -196,11 +197,12 @@ impl Builder<'_> {
             format!("--admin-token-file={KEYS}/admin.token"),
         ]
         .into();
+        // Asked where no user can keep them waiting: a router that is busy is not to be started again.
         let more = json!({
             "ports": [{"name": "http", "containerPort": PORT}, {"name": "admin", "containerPort": ADMIN_PORT}],
-            "startupProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1, "failureThreshold": 60},
-            "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 2, "failureThreshold": 1},
-            "livenessProbe": {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 10},
+            "startupProbe": probe("admin", "/readyz", 1, 60),
+            "readinessProbe": probe("admin", "/readyz", 2, 2),
+            "livenessProbe": probe("admin", "/healthz", 10, 3),
             "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
             "resources": pod::resources(spec.router.resources.as_ref(), "50m", "64Mi"),
             "volumeMounts": [{"name": "keys", "mountPath": KEYS, "readOnly": true}],
@@ -269,25 +271,35 @@ impl Builder<'_> {
         self.subject.endpoint.spec.router.replicas > 1
     }
 
-    /// Of several routers, one at a time may go. One alone may always go: what is left of before holds nothing up.
-    pub(super) fn budget(&self) -> Option<Value> {
-        let name = names::of_routers(self.name());
-        let spec = json!({"spec": {
-            "maxUnavailable": 1,
-            "selector": {"matchLabels": {"app.kubernetes.io/instance": name}},
-        }});
-        self.has_several_routers().then(|| self.object("policy/v1", "PodDisruptionBudget", &name, "router", spec))
+    /// Of several routers one at a time may go, and of servers, of whichever version, if there are several. One alone may always
+    /// go: what is left of before holds nothing up. Nor do those that are not ready.
+    pub(super) fn budgets(&self) -> Vec<Value> {
+        let budget = |role: &str| {
+            let spec = json!({"spec": {
+                "maxUnavailable": 1,
+                "unhealthyPodEvictionPolicy": "AlwaysAllow",
+                "selector": {"matchLabels": {names::ENDPOINT: self.name(), names::ROLE: role}},
+            }});
+            self.object("policy/v1", "PodDisruptionBudget", &names::child(self.name(), role), role, spec)
+        };
+        let several = self.subject.endpoint.spec.scaling.min > 1;
+        let wanted = [("router", self.has_several_routers()), ("server", several)];
+        wanted.into_iter().filter(|(_, wanted)| *wanted).map(|(role, _)| budget(role)).collect()
     }
 
-    /// The key of users' pseudonyms and the token of the routers' admin port: made once, never changed, since a user's
-    /// group follows from the key.
+    /// The key of users' pseudonyms and the token of the routers' admin port: made once, never changed, since a user's group and
+    /// what the bucket knows of users follow from the key. So it goes with the endpoint only where that data does.
     pub(super) fn keys(&self) -> Value {
         let random = || hex::encode(rand::random::<[u8; 32]>());
         let data = json!({
             "immutable": true,
             "stringData": {"users.key": random(), "admin.token": random()},
         });
-        self.object("v1", "Secret", &keys_name(self.name()), "router", data)
+        let mut keys = self.object("v1", "Secret", &keys_name(self.name()), "router", data);
+        if self.subject.endpoint.spec.deletion_policy == DeletionPolicy::Orphan {
+            keys["metadata"]["ownerReferences"] = json!([]);
+        }
+        keys
     }
 }
 

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use fairway_api::endpoint::RequestStatus;
 use fairway_api::workload::DeletionPolicy;
 use fairway_api::{FieldErrors, Model, ModelEndpoint};
 use fairway_core::endpoint::{self, EndpointEffect, EndpointInputs, EndpointStatus};
@@ -42,7 +43,7 @@ use crate::buckets::{Bucket, Place};
 use crate::context::{Context, Guarded, Loops};
 use crate::deletion::MOST;
 use crate::kept::{DecidedBy, Kept, Stored, window_key};
-use crate::look::Looked;
+use crate::look::{InPart, Looked};
 use crate::notify::{Deliveries, Trouble};
 use crate::routers::Routers;
 use crate::wanted::Wanted;
@@ -85,6 +86,8 @@ struct Opened {
     kept: Kept<EndpointEffect, EndpointStatus>,
     /// The last verb of a person that a stored plan has taken in.
     answered: Option<String>,
+    /// What came of it; told until the status says so.
+    answer: Option<RequestStatus>,
 }
 
 /// One endpoint with what its manifests say.
@@ -101,10 +104,10 @@ struct Decided {
     plan: Plan<EndpointEffect, EndpointStatus>,
     wanted: Wanted,
     seen: observe::Seen,
-    /// The verb that was answered, and when.
-    request: Option<requests::Request>,
     /// Experiments that cannot be decided, and why.
     refused: BTreeMap<String, Reason>,
+    /// Not all of it could be carried out.
+    in_part: bool,
 }
 
 impl Looked for ModelEndpoint {
@@ -162,10 +165,16 @@ impl EndpointLoop {
         self.keep_windows(context, &subject, &seen.heard.windows).await?;
         let mut decided = self.decide(context, &subject, seen, now).boxed().await?;
         scaled::lacking(context, &subject, &mut decided).await?;
-        self.apply(context, &subject, &decided).boxed().await?;
+        let applied = self.apply(context, &subject, &decided).boxed().await;
+        if let Err(error) = &applied {
+            decided.plan.conditions.retain(|one| one.kind != "Degraded");
+            decided.plan.conditions.push(report::degraded(error));
+            decided.in_part = true;
+        }
         self.tell(context, &subject, &decided);
         self.report(context, &subject, &decided, now).await?;
         self.report_experiments(context, &subject, &decided, now).await?;
+        applied.context(InPart)?;
         let status = &decided.plan.status;
         let is_busy = status.rollout.is_some() || status.bake.is_some() || status.loading.is_some();
         let pause = if is_busy || status.returning.is_some() { BUSY } else { CALM };
@@ -197,7 +206,7 @@ impl EndpointLoop {
             }
         };
         let model_log = bucket.model(&subject.model_key())?;
-        self.opened = Some(Opened { bucket, model_log, endpoint_log, kept, answered });
+        self.opened = Some(Opened { bucket, model_log, endpoint_log, kept, answered, answer: None });
         Ok(())
     }
 
@@ -275,11 +284,15 @@ impl EndpointLoop {
                 }
                 return Err(error).context("storing the endpoint's plan");
             }
-            opened.answered = stored.answered;
+        }
+        // What cannot be used is no decision, and is answered without a plan.
+        if let Some(request) = request.filter(|it| is_kept || it.asked.is_err()) {
+            opened.answer = Some(requests::answer(&request, &plan.reasons, now));
+            opened.answered = Some(request.id);
         }
         opened.kept.adopt(&plan, is_kept);
         opened.kept.notices = notices;
-        Ok(Decided { plan, wanted, seen, request, refused: experiments.refused })
+        Ok(Decided { plan, wanted, seen, refused: experiments.refused, in_part: false })
     }
 
     /// Tells the model how its endpoint stands.
@@ -292,12 +305,10 @@ impl EndpointLoop {
             active: status.rollout.is_some() || status.bake.is_some(),
             candidate_waiting: decided.wanted.waits(status),
             awaiting_approval: decided.wanted.awaiting.clone(),
-            ended: status.history.iter().map(|ended| (ended.id.clone(), ended.result)).collect(),
+            ended: status.endings(&subject.key.1),
         };
         if context.board.tell_endpoint(&subject.key, view) {
-            let mut wake = context.wake_models.clone();
-            // Full: the model looks by itself soon.
-            let _ = wake.try_send(ObjectRef::new(&subject.endpoint.spec.model).within(&subject.key.0));
+            context.wake_models.wake(ObjectRef::new(&subject.endpoint.spec.model).within(&subject.key.0));
         }
     }
 }

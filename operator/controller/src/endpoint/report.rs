@@ -3,22 +3,21 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use fairway_api::endpoint::{RequestReason, RequestStatus, RolloutProgress};
+use fairway_api::endpoint::{RequestStatus, RolloutProgress};
 use fairway_api::{ModelEndpoint, ModelEndpointStatus};
 use fairway_core::{Condition, Reason};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::controller::Action;
 
-use super::{Decided, EndpointLoop, Subject};
+use super::{Decided, EndpointLoop, Subject, requests};
 use crate::context::Context;
 use crate::names::{ENDPOINT, ROLE};
 use crate::report;
+pub(super) use crate::report::degraded;
 
 /// Numbers in messages are brought up to date this often while something is going on.
 const NUMBERS: Duration = Duration::from_secs(15);
-/// Most reasons in an answer.
-const REASONS_MAX: usize = 16;
 /// An endpoint that is suspended is looked at this often.
 const SUSPENDED: Duration = Duration::from_secs(60);
 
@@ -33,7 +32,10 @@ impl EndpointLoop {
         let endpoint = &subject.endpoint;
         report::events(context, endpoint, "endpoint", &decided.plan.reasons, &mut self.said).await;
         let before = endpoint.status.clone().unwrap_or_default();
-        let after = serde_json::to_value(status(&before, subject, decided, now))?;
+        let answer = self.opened.as_ref().and_then(|opened| {
+            requests::to_tell(opened.answer.as_ref(), opened.answered.as_deref(), before.last_request.as_ref(), now)
+        });
+        let after = serde_json::to_value(status(&before, subject, decided, answer, now))?;
         let before = serde_json::to_value(&endpoint.status)?;
         let is_busy = decided.plan.status.rollout.is_some() || decided.plan.status.bake.is_some();
         let exact = is_busy && self.reported.is_none_or(|reported| reported.elapsed() >= NUMBERS);
@@ -44,7 +46,13 @@ impl EndpointLoop {
     }
 }
 
-fn status(before: &ModelEndpointStatus, subject: &Subject, decided: &Decided, now: Timestamp) -> ModelEndpointStatus {
+fn status(
+    before: &ModelEndpointStatus,
+    subject: &Subject,
+    decided: &Decided,
+    answer: Option<RequestStatus>,
+    now: Timestamp,
+) -> ModelEndpointStatus {
     let status = &decided.plan.status;
     let (namespace, name) = &subject.key;
     let generation = subject.endpoint.metadata.generation;
@@ -53,7 +61,8 @@ fn status(before: &ModelEndpointStatus, subject: &Subject, decided: &Decided, no
         i32::try_from(decided.seen.servers.values().map(of).sum::<u32>()).ok()
     };
     ModelEndpointStatus {
-        observed_generation: generation,
+        // Of the last manifest that was carried out: what the one before asked for is taken away then.
+        observed_generation: if decided.in_part { before.observed_generation } else { generation },
         url: Some(format!("http://{name}.{namespace}.svc")),
         replicas: sum(|servers| servers.ordered),
         ready_replicas: sum(|servers| servers.ready),
@@ -66,11 +75,7 @@ fn status(before: &ModelEndpointStatus, subject: &Subject, decided: &Decided, no
         weight: canary.map(|rollout| rollout.weight(&subject.policy).to_string()),
         rollout: progress(subject, decided),
         next_look: None,
-        last_request: decided
-            .request
-            .as_ref()
-            .map(|it| answer(it, decided, now))
-            .or_else(|| before.last_request.clone()),
+        last_request: answer,
         conditions: report::conditions(&decided.plan.conditions, &before.conditions, generation, now),
     }
 }
@@ -93,16 +98,6 @@ fn progress(subject: &Subject, decided: &Decided) -> Option<RolloutProgress> {
         requests: None,
     });
     rollout.or(bake)
-}
-
-fn answer(request: &super::requests::Request, decided: &Decided, now: Timestamp) -> RequestStatus {
-    let told = |reason: &Reason| RequestReason { code: reason.code.clone(), message: reason.message.clone() };
-    let refused = request.asked.as_ref().err().map(|why| Reason::new("Invalid", why.clone()));
-    RequestStatus {
-        id: request.id.clone(),
-        answered: Some(Time(now)),
-        reasons: refused.iter().chain(&decided.plan.reasons).take(REASONS_MAX).map(told).collect(),
-    }
 }
 
 /// Says that nobody looks at it.

@@ -293,10 +293,8 @@ pub(crate) fn endpoints_of(context: &Context, model: &Key) -> Vec<Arc<Guarded<Mo
 
 /// Its endpoints must hear at once that the baseline is to be served, or not any more.
 fn wake_endpoints(context: &Context, model: &Key) {
-    let mut wake = context.wake_endpoints.clone();
     for endpoint in endpoints_of(context, model) {
-        // Full: the endpoint looks by itself soon.
-        let _ = wake.try_send(ObjectRef::new(&endpoint.name_any()).within(&model.0));
+        context.wake_endpoints.wake(ObjectRef::new(&endpoint.name_any()).within(&model.0));
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) async fn start(context: &Context, subject: &Subject, run: &ActiveRun)
     let trainer = &subject.model.spec.trainer;
     let job = build::job(subject, &context.settings, run)?;
     let Some(runtime) = &trainer.runtime_ref else {
-        return ensure::<Job>(context, &context.jobs, &job).await.map(|()| None);
+        return refused("spec.trainer: the Job", ensure::<Job>(context, &context.jobs, &job).await);
     };
     if let Some(why) = refusal(trainer) {
         return Ok(Some(why));
@@ -72,11 +72,15 @@ pub(super) async fn start(context: &Context, subject: &Subject, run: &ActiveRun)
             }
         },
     };
+    refused(&format!("spec.trainer.runtimeRef: the {:?}", runtime.kind), applied)
+}
+
+/// Why a job cannot be made at all, if so: what is refused as it is would be refused again.
+fn refused(what: &str, applied: Result<()>) -> Result<Option<String>> {
     match applied {
         Ok(()) => Ok(None),
-        // What is refused as it is would be refused again.
         Err(error) => match refusal_of(&error) {
-            Some(why) => Ok(Some(format!("spec.trainer.runtimeRef: the {:?} was refused: {why}", runtime.kind))),
+            Some(why) => Ok(Some(format!("{what} was refused: {why}"))),
             None => Err(error),
         },
     }

@@ -59,6 +59,11 @@ impl Loads {
         self.inner().remove(key);
     }
 
+    /// Forgets those that are not to be kept.
+    pub(crate) fn keep(&self, keeps: impl Fn(&Key) -> bool) {
+        self.inner().retain(|key, _| keeps(key));
+    }
+
     pub(crate) fn of(&self, key: &Key) -> Option<Sample> {
         self.inner().get(key).copied()
     }

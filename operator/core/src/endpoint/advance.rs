@@ -29,10 +29,12 @@ enum Next {
 
 impl Look<'_> {
     pub(super) fn advance_rollout(&mut self) {
-        let Some(rollout) = self.status.rollout.take() else {
+        let Some(mut rollout) = self.status.rollout.take() else {
             return;
         };
+        rollout.thaw(&self.policy.freezes, self.now);
         let next = self.next(&rollout);
+        self.tell_if_alone(&rollout);
         self.status.rollout = Some(rollout);
         match next {
             Next::Supersede(newer) => self.supersede(&newer),
@@ -44,6 +46,22 @@ impl Look<'_> {
             Next::Wait(reason) => self.reasons.push(reason),
             Next::Order(weight, reason) => self.order(weight, reason),
         }
+    }
+
+    /// Nobody has stable: what the gates have to go by then.
+    fn tell_if_alone(&mut self, rollout: &Rollout) {
+        let Some(route) = self.status.route.as_ref().filter(|route| rollout.alone.contains(&route.generation)) else {
+            return;
+        };
+        let (who, reward) = match route.serve_baseline {
+            true => ("the baseline is served in stable's place", "reward is compared with the baseline's"),
+            false => ("everybody who is eligible has the candidate", "reward with nobody's"),
+        };
+        let errors = match rollout.evidence.allowed_alone() {
+            Some(rate) => format!("errors are held against {:.2} %", 100.0 * rate),
+            None => "errors are held against nothing".to_owned(),
+        };
+        self.say("NoComparison", format!("{who}: {errors}, late answers against nothing, and {reward}"));
     }
 
     fn next(&self, rollout: &Rollout) -> Next {
@@ -181,13 +199,22 @@ impl Look<'_> {
         self.consider_wanted();
     }
 
-    /// Another policy: the step whose weight users have already, or the one below it.
-    pub(super) fn fit_step(&mut self) {
+    /// Another policy: the step that suits the weight which users have. Its gates are for the next rollout.
+    pub(super) fn fit_policy(&mut self) {
         let canary = self.status.route.as_ref().and_then(|route| route.canary.as_ref());
-        let Some((rollout, canary)) = self.status.rollout.as_mut().zip(canary) else { return };
-        if canary.target == rollout.candidate && rollout.weight(self.policy) != canary.weight {
-            let steps = self.policy.steps.as_slice();
-            rollout.step = steps.iter().rposition(|step| step.weight <= canary.weight).unwrap_or(0);
+        if let Some((rollout, canary)) = self.status.rollout.as_mut().zip(canary)
+            && canary.target == rollout.candidate
+        {
+            rollout.fit_step(self.policy, canary.weight);
+        }
+        if let Some(bake) = &mut self.status.bake {
+            bake.rollout.evidence.fix_rules(self.policy);
+        }
+        let unchanged = self.status.rollout.as_mut().is_none_or(|rollout| rollout.evidence.fix_rules(self.policy));
+        if !unchanged {
+            let message = "gates, falseAlarmRate and shadow are those of the rollout's start: whoever changes them while looking \
+                           has no error rate; the next rollout has the new ones";
+            self.say("RulesAreFixed", message);
         }
     }
 
@@ -218,8 +245,7 @@ impl Look<'_> {
             return;
         };
         let before = rollout.weight(policy);
-        rollout.step += 1;
-        rollout.weigh(now);
+        rollout.step_up(now);
         let message =
             format!("version {} goes from {before} to {}: {why}", rollout.candidate.version, rollout.weight(policy));
         self.say("StepUp", message);
@@ -231,7 +257,7 @@ impl Look<'_> {
         };
         self.end(RolloutResult::Promoted, reason);
         self.status.stable = Some(rollout.candidate.clone());
-        self.status.bake = Some(Bake::new(previous, rollout, self.policy, self.now));
+        self.status.bake = Some(Bake::new(previous, rollout, self.now));
     }
 }
 

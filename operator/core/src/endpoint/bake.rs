@@ -35,7 +35,9 @@ impl Look<'_> {
             self.status.bake = Some(bake);
         } else {
             self.say("Baked", "the promotion is final: no harm has shown");
-            self.consider_wanted();
+            if self.status.returning.is_none() {
+                self.consider_wanted();
+            }
         }
     }
 

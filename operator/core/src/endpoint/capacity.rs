@@ -42,7 +42,7 @@ impl Look<'_> {
         let ready = servers.get(&target.digest).map_or(0, |servers| servers.ready);
         (ready < wanted && !planted(Bug::CapacityAfterTraffic)).then(|| {
             format!(
-                "{share} of the users need {wanted} servers of version {} at {load:.1} in flight, {ready} are ready",
+                "{share} of the users need {wanted} servers of version {}, {ready} are ready; the load of all is worth {load:.1}",
                 target.version
             )
         })

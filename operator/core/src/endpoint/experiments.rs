@@ -67,6 +67,8 @@ impl Experiments {
             mine.requests += arm.requests;
             mine.errors += arm.errors_total();
             mine.slow += arm.slow;
+            mine.errors_by_cell.merge(&arm.errors_by_cell);
+            mine.slow_by_cell.merge(&arm.slow_by_cell);
             // Arms grow and shrink together, so that exposures of different shares may be pooled.
             let goal = mine.means.entry(running.rules.goal.clone()).or_default();
             arm.reward.values().for_each(|cells| goal.merge(cells));

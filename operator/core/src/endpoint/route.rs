@@ -5,6 +5,7 @@ use std::time::Duration;
 use fairway_wire::{Canary, Route};
 
 use super::{EndpointEffect, Look};
+use crate::evidence::Rules;
 
 impl Look<'_> {
     /// Sets the route that follows from the status, if it is another one than before or its lease must be renewed.
@@ -26,9 +27,7 @@ impl Look<'_> {
                 rollout.weigh(self.now);
                 rollout.weight_generation = route.generation;
             }
-            if let Some(canary) = &route.canary {
-                rollout.note_generation(route.generation, &canary.segments);
-            }
+            rollout.note_route(&route);
         }
         self.status.route = Some(route.clone());
         self.effects.push(EndpointEffect::SetRoute { route });
@@ -36,13 +35,15 @@ impl Look<'_> {
 
     fn wanted_route(&self, before: Option<&Route>) -> Route {
         let rollout = self.status.rollout.as_ref();
+        let rules = rollout.map(|rollout| rollout.evidence.rules(self.policy));
+        let slow_over = rules.as_ref().and_then(Rules::slow_over).unwrap_or(self.policy.slow_over);
         let canary = rollout.filter(|rollout| self.observed.ready.contains(&rollout.candidate.digest)).map(|rollout| {
             let step = rollout.current(self.policy);
             Canary {
                 target: rollout.candidate.clone(),
-                weight: step.weight,
+                weight: rollout.weight(self.policy),
                 segments: step.segments.clone(),
-                shadow: self.policy.shadow,
+                shadow: rules.as_ref().is_some_and(|rules| rules.shadow),
             }
         });
         Route {
@@ -52,7 +53,7 @@ impl Look<'_> {
             holdback: self.policy.holdback,
             experiments: self.slices.clone(),
             serve_baseline: self.observed.serve_baseline,
-            slow_over_ms: millis(self.policy.slow_over),
+            slow_over_ms: millis(slow_over),
             deadline_ms: millis(self.policy.deadline),
             lease_until: (canary.is_some() || !self.slices.is_empty()).then(|| self.now + self.observed.lease),
             canary,

@@ -125,6 +125,8 @@ impl Look<'_> {
 
     fn replace_stable(&mut self, target: Target, reason: Reason) {
         self.reasons.push(reason.clone());
+        // Beside another stable version it would be judged by what it did beside this one.
+        self.end(RolloutResult::Superseded, reason.clone());
         self.status.barred.remove(&target.digest);
         if let Some(bake) = self.status.bake.take().filter(|bake| bake.previous == target) {
             return self.revert(bake, reason);

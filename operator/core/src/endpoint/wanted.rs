@@ -25,11 +25,13 @@ impl Look<'_> {
             return;
         }
         if let Some(why) = self.status.barred.get(&wanted.digest) {
+            self.status.loading = None;
             let message =
                 format!("version {} was taken back ({why}); `fairway rollout retry` tries it again", wanted.version);
             return self.say("Barred", message);
         }
         if let Some(why) = self.observed.unapproved.get(&wanted.digest).filter(|_| !planted(Bug::UnapprovedServed)) {
+            self.status.loading = None;
             return self.say("AwaitingApproval", format!("version {}: {why}", wanted.version));
         }
         if let Some(why) = self.observed.broken.get(&wanted.digest).cloned() {
@@ -37,15 +39,17 @@ impl Look<'_> {
         }
         if !self.is_ready(&wanted) {
             let why = format!("version {} is being fetched and verified", wanted.version);
-            return self.wait_for(&wanted, "Loading", &why);
+            return self.wait_for(&wanted, false, &why);
         }
         if let (Some(until), false) = (frozen(&self.policy.freezes, self.now), planted(Bug::FrozenIgnored)) {
+            // It is loaded: what the freeze takes is no fault of it.
+            self.status.loading = None;
             let message = format!("version {} waits for the end of the freeze, {until}", wanted.version);
             return self.say("Frozen", message);
         }
         let share = self.status.stable.as_ref().map_or(Weight::FULL, |_| self.policy.steps.as_slice()[0].weight);
         if let Some(why) = self.lacks(&wanted, share) {
-            return self.wait_for(&wanted, "Scaling", &why);
+            return self.wait_for(&wanted, true, &why);
         }
         self.status.loading = None;
         match self.status.stable.clone() {
@@ -62,18 +66,21 @@ impl Look<'_> {
         })
     }
 
-    /// Invariant I12, before a version has any user.
-    fn wait_for(&mut self, wanted: &Target, code: &str, why: &str) {
-        let since = match &self.status.loading {
-            Some(loading) if loading.digest == wanted.digest => loading.since,
-            _ => self.now,
+    /// Invariant I12, before a version has any user: it has so long to be loaded, and then as long to get its servers. One whose
+    /// servers come and go does not begin anew.
+    fn wait_for(&mut self, wanted: &Target, scaling: bool, why: &str) {
+        let before = self.status.loading.take().filter(|loading| loading.digest == wanted.digest);
+        let digest = wanted.digest.clone();
+        let loading = match before {
+            Some(loading) if loading.scaling || !scaling => loading,
+            _ => Loading { digest, since: self.now, scaling },
         };
         let limit = self.observed.lease * LOADED_WITHIN_LEASES;
-        if elapsed(since, self.now) > limit && !planted(Bug::LoadForever) {
+        if elapsed(loading.since, self.now) > limit && !planted(Bug::LoadForever) {
             return self.give_up(wanted, &format!("after {}: {why}", spell(limit)));
         }
-        self.status.loading = Some(Loading { digest: wanted.digest.clone(), since });
-        self.say(code, why);
+        self.status.loading = Some(loading);
+        self.say(if scaling { "Scaling" } else { "Loading" }, why);
     }
 
     fn give_up(&mut self, wanted: &Target, why: &str) {

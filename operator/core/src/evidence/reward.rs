@@ -1,7 +1,10 @@
 //! Matured reward, stratum by stratum, and the difference between the sides under a tolerance.
+//!
+//! Strata are no independent crowds: a growing weight keeps its users, and takes others over from stable. So what each cell of
+//! users pulls is added up over strata and sides before it is squared, as [`fairway_stats::Effect::over_strata`] does.
 
 use fairway_stats::Cells;
-use fairway_stats::cells::Mean;
+use fairway_stats::cells::{CELLS, Mean};
 use fairway_stats::confidence::{MINIMUM_CELLS, MINIMUM_UNITS};
 use fairway_wire::Pair;
 use serde::{Deserialize, Serialize};
@@ -27,15 +30,17 @@ pub(super) struct Contrast {
 
 /// What a stratum's cells say, whatever tolerance is asked about: read once for all gates on reward.
 pub(super) enum Matured {
-    /// Two independent crowds.
+    /// Two crowds without a user in common.
     Arms {
         canary: Mean,
         stable: Mean,
         /// The larger variance per unit of the two.
         variance: f64,
+        /// How far each cell pulls the mean of either.
+        pulls: Box<[[f64; CELLS]; 2]>,
     },
     /// The same requests answered twice.
-    Pair { difference: Mean, error: f64, stable: f64 },
+    Pair { difference: Mean, error: f64, stable: f64, pulls: Box<[f64; CELLS]> },
 }
 
 impl Matured {
@@ -45,22 +50,48 @@ impl Matured {
         // A young arm underestimates its own error, which would raise false alarms: both get the larger variance per unit.
         let per_unit = |mean: &Mean| Some(mean.error?.powi(2) * mean.n as f64);
         let variance = per_unit(&canary)?.max(per_unit(&stable)?);
-        (variance > 0.0).then_some(Self::Arms { canary, stable, variance })
+        let pulls = || Box::new([stratum.canary.pulls(&canary), stratum.stable.pulls(&stable)]);
+        (variance > 0.0).then(|| Self::Arms { canary, stable, variance, pulls: pulls() })
     }
 
     pub(super) fn pair(stratum: &Stratum) -> Option<Self> {
-        let difference = stratum.pair.difference.measure().filter(|mean| mean.occupied >= MINIMUM_CELLS)?;
-        Some(Self::Pair { difference, error: difference.error?, stable: stratum.pair.base.mean()? })
+        let cells = &stratum.pair.difference;
+        let difference = cells.measure().filter(|mean| mean.occupied >= MINIMUM_CELLS)?;
+        let stable = stratum.pair.base.mean()?;
+        Some(Self::Pair { difference, error: difference.error?, stable, pulls: Box::new(cells.pulls(&difference)) })
+    }
+
+    /// Cells behind the smaller side.
+    fn occupied(&self) -> usize {
+        match self {
+            Self::Arms { canary, stable, .. } => canary.occupied.min(stable.occupied),
+            Self::Pair { difference, .. } => difference.occupied,
+        }
+    }
+
+    /// Adds how far each cell pulls the contrast, `weight` times.
+    fn pull(&self, tolerance: Margin, weight: f64, cells: &mut [f64; CELLS]) {
+        match self {
+            Self::Arms { pulls, .. } => {
+                let of_stable = weight * factor(tolerance);
+                let [canary, stable] = &**pulls;
+                for (cell, (c, s)) in cells.iter_mut().zip(canary.iter().zip(stable)) {
+                    *cell += weight * c - of_stable * s;
+                }
+            }
+            Self::Pair { pulls, .. } => cells.iter_mut().zip(&**pulls).for_each(|(cell, pull)| *cell += weight * pull),
+        }
     }
 
     /// Canary minus what the tolerance asks of it. Of two crowds the error of both sides counts. Of pairs only the difference
     /// varies: a relative tolerance takes stable's mean as known, which leaves out a term of the order of the tolerance.
     fn contrast(&self, tolerance: Margin) -> Contrast {
         match *self {
-            Self::Arms { canary, stable, variance } => {
-                let (factor, bound) = match tolerance {
-                    Margin::Relative(x) => (1.0 - x, 0.0),
-                    Margin::Absolute(x) => (1.0, x),
+            Self::Arms { canary, stable, variance, .. } => {
+                let factor = factor(tolerance);
+                let bound = match tolerance {
+                    Margin::Relative(_) => 0.0,
+                    Margin::Absolute(x) => x,
                 };
                 Contrast {
                     estimate: canary.value - factor * stable.value + bound,
@@ -70,7 +101,7 @@ impl Matured {
                     n: canary.n,
                 }
             }
-            Self::Pair { difference, error, stable } => {
+            Self::Pair { difference, error, stable, .. } => {
                 let bound = match tolerance {
                     Margin::Relative(x) => x * stable,
                     Margin::Absolute(x) => x,
@@ -87,7 +118,16 @@ impl Matured {
     }
 }
 
-/// The contrast over strata, weighted by matured canary exposures.
+/// What is left of stable's mean where so much may be lost.
+fn factor(tolerance: Margin) -> f64 {
+    match tolerance {
+        Margin::Relative(x) => 1.0 - x,
+        Margin::Absolute(_) => 1.0,
+    }
+}
+
+/// The contrast over strata, weighted by matured canary exposures. Its error is the greater of that of strata without a user in
+/// common and of what cells of users pull together.
 pub(super) fn contrast(matured: &[Matured], tolerance: Margin) -> Option<Contrast> {
     let parts: Vec<Contrast> = matured.iter().map(|stratum| stratum.contrast(tolerance)).collect();
     let n: u64 = parts.iter().map(|part| part.n).sum();
@@ -96,12 +136,16 @@ pub(super) fn contrast(matured: &[Matured], tolerance: Margin) -> Option<Contras
     }
     let weight = |part: &Contrast| part.n as f64 / n as f64;
     let mean = |value: fn(&Contrast) -> f64| parts.iter().map(|part| weight(part) * value(part)).sum();
-    let variance: f64 = parts.iter().map(|part| (weight(part) * part.standard_error).powi(2)).sum();
+    let apart: f64 = parts.iter().map(|part| (weight(part) * part.standard_error).powi(2)).sum();
+    let mut pulls = [0.0; CELLS];
+    matured.iter().zip(&parts).for_each(|(stratum, part)| stratum.pull(tolerance, weight(part), &mut pulls));
+    let groups = matured.iter().map(Matured::occupied).max().unwrap_or(0).max(2) as f64;
+    let together = groups / (groups - 1.0) * pulls.iter().map(|pull| pull * pull).sum::<f64>();
     Some(Contrast {
         estimate: mean(|part| part.estimate),
         canary: mean(|part| part.canary),
         stable: mean(|part| part.stable),
-        standard_error: variance.sqrt(),
+        standard_error: apart.max(together).sqrt(),
         n,
     })
 }
@@ -166,6 +210,51 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// 200 users of 256 cells, each with 20 exposures; of every other user all are rewarded.
+    fn crowd(rewarded: u8) -> Cells {
+        let mut cells = Cells::new();
+        for user in 0..200_u8 {
+            let value = f64::from(u8::from(user % 2 == rewarded));
+            (0..20).for_each(|_| cells.record(user, value));
+        }
+        cells
+    }
+
+    #[test]
+    fn the_same_users_under_three_weights_are_one_crowd() {
+        let stratum = || Stratum { canary: crowd(0), stable: crowd(1), pair: Pair::default() };
+        let paired = || {
+            let mut stratum = stratum();
+            (stratum.pair.difference, stratum.pair.base) = (crowd(0), crowd(1));
+            stratum
+        };
+        for (of, strata) in [
+            (Matured::arms as fn(&Stratum) -> Option<Matured>, [stratum(), stratum(), stratum()]),
+            (Matured::pair, [paired(), paired(), paired()]),
+        ] {
+            for tolerance in [Margin::Relative(0.02), Margin::Absolute(0.01)] {
+                let matured: Vec<Matured> = strata.iter().filter_map(of).collect();
+                let [one, three] = [1, 3].map(|n| contrast(&matured[..n], tolerance).unwrap().standard_error);
+                assert!((three / one - 1.0).abs() < 1e-9, "{tolerance:?}: {three}, and {one} of one stratum");
+            }
+        }
+    }
+
+    #[test]
+    fn other_users_under_each_weight_make_it_surer() {
+        let half = |from: u8| {
+            let part = |parity: u8| {
+                let mut cells = Cells::new();
+                (from..from + 100).for_each(|user| cells.record(user, f64::from(u8::from(user % 2 == parity))));
+                cells
+            };
+            Stratum { canary: part(0), stable: part(1), pair: Pair::default() }
+        };
+        let matured: Vec<Matured> = [half(0), half(100)].iter().filter_map(Matured::arms).collect();
+        let [one, two] = [1, 2].map(|n| contrast(&matured[..n], Margin::Absolute(0.0)).unwrap().standard_error);
+        assert!((two / one - 0.5_f64.sqrt()).abs() < 0.01, "{two}, and {one} of one stratum");
     }
 
     #[test]

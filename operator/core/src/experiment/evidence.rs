@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use fairway_stats::confidence::MINIMUM_UNITS;
 use fairway_stats::effect::{Estimate, Scale, alike};
+use fairway_stats::odds::design_effects;
 use fairway_stats::verdict::{MeanGate, Outcome, RateGate, Verdict};
 use fairway_stats::{Cells, Effect};
 use fairway_wire::Treatment;
@@ -30,6 +31,12 @@ pub struct ArmSeen {
     pub errors: u64,
     /// Requests that it answered late.
     pub slow: u64,
+    /// Requests by user-hash cell, each 1 if its treatment did not answer it.
+    #[serde(default)]
+    pub errors_by_cell: Cells,
+    /// Requests by user-hash cell, each 1 if it was answered late.
+    #[serde(default)]
+    pub slow_by_cell: Cells,
     /// Matured values by metric, in user-hash cells.
     pub means: BTreeMap<String, Cells>,
 }
@@ -73,6 +80,11 @@ pub struct ArmEvidence {
     /// Set once it is closed.
     pub closed: Option<Closed>,
     means: BTreeMap<String, Cells>,
+    /// As in [`ArmSeen`], where a guardrail asks: how far bad answers come clumped by user.
+    #[serde(default, skip_serializing_if = "Cells::is_empty")]
+    errors_by_cell: Cells,
+    #[serde(default, skip_serializing_if = "Cells::is_empty")]
+    slow_by_cell: Cells,
     /// None for control.
     trial: Option<Trial>,
 }
@@ -151,7 +163,7 @@ pub(super) fn absorb(
         arm.add(rules, seen);
     }
     let none = ArmSeen::default();
-    let Some(control) = arms.get(&rules.control).map(|control| control.means.clone()) else {
+    let Some(control) = arms.get(&rules.control).cloned() else {
         return;
     };
     let control_seen = seen.get(&rules.control).unwrap_or(&none);
@@ -176,28 +188,36 @@ impl ArmEvidence {
         for (name, cells) in seen.means.iter().filter(|(name, _)| **name == rules.goal || guarded(name)) {
             self.means.entry(name.clone()).or_default().merge(cells);
         }
+        for gate in &rules.gates {
+            match gate {
+                Guardrail::Errors { .. } => self.errors_by_cell.merge(&seen.errors_by_cell),
+                Guardrail::Slow { .. } => self.slow_by_cell.merge(&seen.slow_by_cell),
+                Guardrail::Mean { .. } => {}
+            }
+        }
     }
 
-    fn look(
-        &mut self,
-        rules: &ExperimentPolicy,
-        mine: &ArmSeen,
-        control: &ArmSeen,
-        control_means: &BTreeMap<String, Cells>,
-    ) {
+    /// What was seen since the last look, of this arm and of control; `control` is all that the latter has shown.
+    fn look(&mut self, rules: &ExperimentPolicy, mine: &ArmSeen, seen_of_control: &ArmSeen, control: &Self) {
         let Some(trial) = &mut self.trial else {
             return;
         };
-        let effect = |metric: &str, scale| effect(self.means.get(metric)?, control_means.get(metric)?, scale);
+        let effect = |metric: &str, scale| effect(self.means.get(metric)?, control.means.get(metric)?, scale);
         // Better or worse is the same question on either scale, and the absolute one needs no base away from 0.
         if let Some(effect) = effect(&rules.goal, Scale::Absolute) {
             trial.goal.look(&effect);
         }
         for (gate, rule) in trial.gates.iter_mut().zip(&rules.gates) {
-            let requests = [mine.requests, control.requests];
+            let requests = [mine.requests, seen_of_control.requests];
             match (gate, rule) {
-                (Gate::Rate(gate), Guardrail::Errors { .. }) => gate.look(requests, [mine.errors, control.errors]),
-                (Gate::Rate(gate), Guardrail::Slow { .. }) => gate.look(requests, [mine.slow, control.slow]),
+                (Gate::Rate(gate), Guardrail::Errors { .. }) => {
+                    gate.set_design_effects(design_effects(&self.errors_by_cell, &control.errors_by_cell));
+                    gate.look(requests, [mine.errors, seen_of_control.errors]);
+                }
+                (Gate::Rate(gate), Guardrail::Slow { .. }) => {
+                    gate.set_design_effects(design_effects(&self.slow_by_cell, &control.slow_by_cell));
+                    gate.look(requests, [mine.slow, seen_of_control.slow]);
+                }
                 (Gate::Mean(gate), Guardrail::Mean { metric, tolerance }) => {
                     let relative = matches!(tolerance, Margin::Relative(_));
                     if let Some(effect) = effect(metric, if relative { Scale::Relative } else { Scale::Absolute }) {

@@ -1,10 +1,14 @@
 //! The steps of one look at a model, in order: what ended, what changed, what is asked, what may start.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{ActiveRun, HeldBack, ModelEffect, ModelObserved, ModelRequest, ModelStatus, RunEnd, RunMode, conditions};
+use super::{
+    ActiveRun, HeldBack, ModelEffect, ModelObserved, ModelRequest, ModelStatus, RunEnd, RunMode, conditions,
+    counted_as, former_name,
+};
 use crate::endpoint::RolloutResult;
 use crate::guards::{self, Asker};
 use crate::plan::{Plan, Reason, elapsed, spell};
@@ -17,14 +21,18 @@ use crate::triggers::{DegradationMonitor, DriftMonitor, ERASURE, SCHEDULE, Tick,
 const RETRY_AFTER: Duration = Duration::from_secs(6 * 3_600);
 /// Longest pause between looks.
 const LOOK_EVERY: Duration = Duration::from_secs(3_600);
-/// Rollouts, runs and starts that are remembered.
+/// Runs and starts that are remembered.
 const REMEMBERED: usize = 100;
+/// Ends of rollouts that are remembered, beside those that endpoints still tell of: those of an endpoint that is silent for a
+/// while must not count again when it speaks.
+const COUNTED_MAX: usize = 1_000;
 
 /// Decides what happens next. Pure: the same input gives the same plan.
 pub fn decide(policy: &ModelPolicy, observed: &ModelObserved<'_>, now: Timestamp) -> Plan<ModelEffect, ModelStatus> {
     let mut look =
         Look { policy, observed, now, status: observed.status.clone(), effects: Vec::new(), reasons: Vec::new() };
     look.end_run();
+    look.heed_manifest();
     look.count_rollouts();
     look.watch();
     look.status.tick = Tick::follow(look.status.tick.take(), policy.schedule.as_ref(), now);
@@ -55,7 +63,7 @@ impl Look<'_> {
         let Some(run) = self.status.run.take() else {
             return;
         };
-        let unjudged = matches!(end, RunEnd::DataRefused { .. } | RunEnd::Failed { .. });
+        let unjudged = end.is_unjudged();
         let cooldown = if unjudged { RETRY_AFTER.min(self.policy.cooldown) } else { self.policy.cooldown };
         let from = if planted(Bug::CooldownFromStart) { run.started } else { self.now };
         self.status.cooldown_until = Some(from + cooldown);
@@ -69,7 +77,8 @@ impl Look<'_> {
             }
             RunEnd::DataRefused { code, why } => {
                 self.status.trial = None;
-                self.say(code, format!("run {}: {why}; the champion stays", run.name));
+                let serves = self.observed.champion.map_or("there is no version yet", |_| "the champion stays");
+                self.say(code, format!("run {}: {why}; {serves}", run.name));
             }
             RunEnd::Failed { why } => {
                 self.reject();
@@ -91,6 +100,16 @@ impl Look<'_> {
         self.status.last_run = Some((run.name, end.clone()));
     }
 
+    /// What came to nothing before a person changed the manifest's data or trainer says nothing of a run after it: the change
+    /// is what the short cooldown waits for.
+    fn heed_manifest(&mut self) {
+        let unjudged = self.status.last_run.as_ref().is_some_and(|(_, end)| end.is_unjudged());
+        let (before, now) = (&self.status.recipe, &self.policy.run.recipe);
+        if unjudged && !before.is_empty() && !now.is_empty() && before != now {
+            self.status.cooldown_until = None;
+        }
+    }
+
     fn reject(&mut self) {
         self.status.rejections = self.status.rejections.saturating_add(1);
         self.status.last_rejection = Some(self.now);
@@ -98,10 +117,8 @@ impl Look<'_> {
     }
 
     fn count_rollouts(&mut self) {
-        for (id, result) in self.observed.ended_rollouts {
-            if self.status.counted_rollouts.contains(id) {
-                continue;
-            }
+        let ended = self.observed.ended_rollouts;
+        for (_, (_, result)) in self.observed.status.uncounted(ended) {
             match result {
                 RolloutResult::Promoted if planted(Bug::BreakerNeverCloses) => {}
                 RolloutResult::Promoted => self.close_breaker(),
@@ -109,11 +126,16 @@ impl Look<'_> {
                 RolloutResult::Superseded => {}
             }
             self.status.rollout_ended = Some(self.now);
-            if !planted(Bug::EndCountedTwice) {
-                self.status.counted_rollouts.push(id.clone());
-            }
         }
-        forget_oldest(&mut self.status.counted_rollouts, REMEMBERED);
+        if !planted(Bug::EndCountedTwice) {
+            // What endpoints still tell of is the newest: others are forgotten first.
+            let told: BTreeSet<String> = ended.iter().map(counted_as).collect();
+            let formerly: BTreeSet<&str> = ended.iter().map(former_name).collect();
+            let is_told = |counted: &String| told.contains(counted) || formerly.contains(counted.as_str());
+            self.status.counted_rollouts.retain(|counted| !is_told(counted));
+            self.status.counted_rollouts.extend(told);
+        }
+        forget_oldest(&mut self.status.counted_rollouts, COUNTED_MAX.max(ended.len()));
         if self.status.rejections > 0 && self.status.last_rejection.is_none() {
             // Remembered by a version that did not write it down.
             self.status.last_rejection = Some(self.now);
@@ -243,6 +265,7 @@ impl Look<'_> {
         let mode = self.mode(&reason.code);
         self.status.warm_runs = if mode.warm_start { self.status.warm_runs + 1 } else { 0 };
         (self.status.suppressed, self.status.held_back) = (None, Vec::new());
+        self.status.recipe.clone_from(&self.policy.run.recipe);
         self.say("RunStarted", format!("run {name} starts: {}", reason.message));
         self.effects.push(ModelEffect::StartRun { name: name.clone(), reason: reason.clone(), mode });
         self.status.run = Some(ActiveRun { name, reason, started: self.now, automatic, mode });

@@ -78,6 +78,9 @@ pub struct RunPolicy {
     /// How far back a run looks that drift asked for; `None`: as far as any other. What users wanted before they
     /// changed says little about what they want now.
     pub history_after_drift: Option<Duration>,
+    /// What a run is made from and how, in short: the manifest's data and trainer. When a person changes it, a run that came
+    /// to nothing before holds back no other. Empty: that is not known.
+    pub recipe: String,
 }
 
 /// Where a run starts.

@@ -110,13 +110,18 @@ impl ScalingPolicy {
     }
 }
 
-/// The replicas that a `share` (0 to 1) of `total_load` (work in flight) needs, at least `min`.
+/// The load of so much work in flight and so many requests a second, in replicas' worth: the signal that asks for more decides.
+pub fn worth(policy: &ScalingPolicy, in_flight: f64, requests_per_second: f64) -> f64 {
+    let by_rate = policy.requests_per_second.map_or(0.0, |target| requests_per_second / f64::from(target.get()));
+    (in_flight / f64::from(policy.in_flight.get())).max(by_rate)
+}
+
+/// The replicas that a `share` (0 to 1) of a load of so many replicas' worth needs, at least `min`.
 ///
 /// Not cut off at `max`: where it is above, the weight needs more than the policy allows, and a step should say so
 /// rather than wait for ever. A load that is not a number needs `min`.
-pub fn needed(policy: &ScalingPolicy, total_load: f64, share: f64) -> u32 {
-    let load = total_load * share.clamp(0.0, 1.0);
-    whole(load / f64::from(policy.in_flight.get())).max(policy.min)
+pub fn needed(policy: &ScalingPolicy, load: f64, share: f64) -> u32 {
+    whole(load * share.clamp(0.0, 1.0)).max(policy.min)
 }
 
 /// Whole replicas for a load of so many replicas' worth. A mean that is a trace of rounding above a whole number must not

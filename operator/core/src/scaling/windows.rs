@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::policy::worth;
 use super::{Sample, ScalingPolicy};
 use crate::plan::elapsed;
 
@@ -71,18 +72,19 @@ impl Windows {
         true
     }
 
-    /// The load of the last `window` in replicas' worth: of its signals the one that asks for more.
+    /// The load of the last `window` in replicas' worth.
     pub(super) fn worth(&self, policy: &ScalingPolicy, window: Duration) -> f64 {
-        let by_work = self.in_flight(window) / f64::from(policy.in_flight.get());
-        let by_rate = policy
-            .requests_per_second
-            .map_or(0.0, |target| self.mean(window, |slot| slot.requests_per_second) / f64::from(target.get()));
-        by_work.max(by_rate)
+        worth(policy, self.in_flight(window), self.requests_per_second(window))
     }
 
     /// Requests in flight over the last `window`.
     pub(super) fn in_flight(&self, window: Duration) -> f64 {
         self.mean(window, |slot| slot.in_flight)
+    }
+
+    /// Requests a second over the last `window`.
+    pub(super) fn requests_per_second(&self, window: Duration) -> f64 {
+        self.mean(window, |slot| slot.requests_per_second)
     }
 
     /// Whether answers were slower than `limit` within the stable window.

@@ -1,7 +1,8 @@
 //! What people ask, agree to and forbid.
 
 use fairway_core::endpoint::{RolloutRequest, RolloutResult};
-use fairway_core::policy::Freeze;
+use fairway_core::policy::{Freeze, Step, Steps};
+use fairway_wire::Weight;
 
 use super::world::{HOUR, World, target};
 
@@ -75,7 +76,8 @@ fn nothing_goes_forward_in_a_freeze_and_harm_still_rolls_back() {
     world.minutes(99 * 60);
     assert_eq!(world.weight(), 5.0, "longer than maxDuration, and still there");
     world.minutes(120);
-    assert!(world.weight() > 5.0 || world.status.rollout.as_ref().is_some_and(|rollout| rollout.paused.is_some()));
+    assert!(world.weight() > 5.0, "the freeze took nothing of the time that it may take");
+    assert_eq!(world.until_ended(4 * 60), RolloutResult::Promoted);
 
     let mut world = World::with_candidate();
     world.minutes(5);
@@ -102,4 +104,63 @@ fn an_approval_that_is_missing_or_taken_back_keeps_a_version_from_every_user() {
     assert_eq!(world.weight(), 5.0);
     world.unapproved.insert(target(2).digest, "eve took her approval back".to_owned());
     assert_eq!(world.until_ended(2), RolloutResult::RolledBack);
+}
+
+#[test]
+fn a_freeze_adds_its_own_length_to_the_time_limit_and_no_more() {
+    let mut world = World::with_candidate();
+    (world.policy.min_requests, world.policy.max_duration) = (1_000_000, 5 * HOUR);
+    world.minutes(60);
+    world.policy.freezes = vec![Freeze::Once { from: world.now, until: world.now + 9 * HOUR }];
+    let paused = |world: &World| world.status.rollout.as_ref().unwrap().paused.is_some();
+    world.minutes((9 + 4) * 60 - 5);
+    assert!(!paused(&world), "an hour before the freeze, and not quite four after it");
+    world.minutes(10);
+    assert!(paused(&world), "five hours in all");
+}
+
+#[test]
+fn steps_that_are_raised_take_nobody_further_by_themselves() {
+    let step = |percent| Step { weight: Weight::from_percent(percent), hold: HOUR, segments: Vec::new() };
+    let steps = |percents: [u8; 3]| Steps::new(percents.map(step).to_vec()).unwrap();
+    let mut world = World::with_candidate();
+    world.minutes(10);
+    world.policy.steps = steps([20, 40, 60]);
+    let mut weights = Vec::new();
+    for _ in 0..5 * 60 {
+        world.minute(&[]);
+        let at = (world.weight(), world.now.duration_since(world.status.history[0].ended).as_mins() / 30);
+        if weights.last().is_none_or(|(weight, _)| *weight != at.0) {
+            weights.push(at);
+        }
+    }
+    assert_eq!(weights, [(5.0, 0), (20.0, 2), (40.0, 4), (60.0, 6), (0.0, 8)], "by half hours");
+    // Lowered ones take users back at once.
+    let mut world = World::with_candidate();
+    world.minutes(60);
+    assert_eq!(world.weight(), 25.0);
+    world.policy.steps = steps([5, 10, 50]);
+    world.minutes(1);
+    assert_eq!(world.weight(), 10.0);
+}
+
+#[test]
+fn no_rollout_begins_while_a_way_back_waits_for_its_version() {
+    let mut world = World::with_candidate();
+    assert_eq!(world.until_ended(24 * 60), RolloutResult::Promoted);
+    let bake_is_over = world.now + 2 * HOUR;
+    while world.now < bake_is_over {
+        world.minute(&[]);
+    }
+    world.never_loads = Some(target(9));
+    world.wanted = Some(target(3));
+    world.ask(RolloutRequest::Undo { to: Some(target(9)) });
+    world.minutes(10);
+    assert!(world.status.bake.is_none() && world.status.returning.is_some());
+    assert!(world.status.rollout.is_none(), "{:?}", world.status.rollout);
+    world.never_loads = None;
+    world.minutes(2);
+    assert_eq!(world.status.stable, Some(target(9)));
+    let rollout = world.status.rollout.as_ref();
+    assert!(rollout.is_none_or(|rollout| rollout.evidence.canary_requests == 0), "judged beside version 9 alone");
 }

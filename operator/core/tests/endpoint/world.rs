@@ -53,6 +53,25 @@ pub fn mix(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
+/// What so many routers report of the same traffic, each request by one of them.
+fn split(window: &Window, routers: u64) -> Vec<Window> {
+    let part = |router: u64| {
+        let share = |n: u64| n / routers + u64::from(router < n % routers);
+        let mut part = Window::new(&format!("{}{router}", window.replica), window.seq, window.start, window.end);
+        part.generation = window.generation;
+        for (key, arm) in &window.arms {
+            let mut mine = Arm { requests: share(arm.requests), ..Arm::default() };
+            mine.errors = arm.errors.iter().map(|(kind, n)| (*kind, share(*n))).collect();
+            if router == 0 {
+                mine = Arm { reward: arm.reward.clone(), new_users: arm.new_users.clone(), ..mine };
+            }
+            part.arms.insert(key.clone(), mine);
+        }
+        part
+    };
+    (0..routers).map(part).collect()
+}
+
 /// A world in which effects are carried out at once and routers count what the rates say.
 pub struct World {
     pub policy: EndpointPolicy,
@@ -68,6 +87,12 @@ pub struct World {
     pub requests_a_minute: u64,
     pub canary_errors: f64,
     pub canary_reward: f64,
+    /// The baseline is shown in stable's place; it earns 0.2, and never fails.
+    pub serve_baseline: bool,
+    /// A version that no server gets loaded.
+    pub never_loads: Option<Target>,
+    /// Routers that share the traffic.
+    pub routers: u64,
     pub silent: bool,
     pub matured: Vec<(Timestamp, Window)>,
     pub experiments: Vec<AskedExperiment>,
@@ -93,6 +118,9 @@ impl World {
             requests_a_minute: 1_000,
             canary_errors: 0.0,
             canary_reward: 0.2,
+            serve_baseline: false,
+            never_loads: None,
+            routers: 1,
             silent: false,
             matured: Vec::new(),
             experiments: Vec::new(),
@@ -114,7 +142,7 @@ impl World {
     pub fn minute(&mut self, requests: &[(String, RolloutRequest)]) -> Plan<EndpointEffect, EndpointStatus> {
         let from = self.now;
         self.now += MINUTE;
-        let windows = if self.silent { Vec::new() } else { vec![self.count(from)] };
+        let windows = if self.silent { Vec::new() } else { split(&self.count(from), self.routers) };
         let observed = EndpointObserved {
             status: &self.status,
             windows: &windows,
@@ -126,7 +154,7 @@ impl World {
             acked: self.route.as_ref().map_or(0, |route| route.generation),
             servers: None,
             requests,
-            serve_baseline: false,
+            serve_baseline: self.serve_baseline,
             lease: LEASE,
             experiments: &self.experiments,
         };
@@ -138,6 +166,7 @@ impl World {
         assert_eq!(serde_json::from_str::<Plan<EndpointEffect, EndpointStatus>>(&stored).unwrap(), plan);
         for effect in &plan.effects {
             match effect {
+                EndpointEffect::Load { target } if self.never_loads.as_ref() == Some(target) => {}
                 EndpointEffect::Load { target } => drop(self.ready.insert(target.digest.clone())),
                 EndpointEffect::Scale { .. } => {}
                 EndpointEffect::Archive { record } => self.archived.push(Record::clone(record)),
@@ -170,7 +199,8 @@ impl World {
         ];
         for (target, track, requests, errors, reward) in sides {
             let Some(target) = target.filter(|_| requests > 0) else { continue };
-            let key = ArmKey { digest: target.digest, track, segment: String::new(), arm: String::new() };
+            let digest = if track == Track::Stable && route.serve_baseline { String::new() } else { target.digest };
+            let key = ArmKey { digest, track, segment: String::new(), arm: String::new() };
             let arm = window.arms.entry(key.clone()).or_default();
             arm.requests = requests;
             arm.errors.insert(ErrorKind::Error, (requests as f64 * errors) as u64);

@@ -129,6 +129,21 @@ fn argo_rollouts_4571_what_is_remembered_does_not_grow_with_time() {
     assert!(sizes[3] < sizes[1] + sizes[1] / 50 && sizes[3] < 100_000, "{sizes:?} bytes");
 }
 
+/// The same list of what was taken back: what is forgotten is what was taken back first, whatever its digest.
+#[test]
+fn argo_rollouts_4571_what_was_taken_back_first_is_forgotten_first() {
+    let mut shop = Shop::serving();
+    for version in (2..=103).rev() {
+        shop.wanted = Some(target(version));
+        shop.minutes(3);
+        shop.ask(RolloutRequest::Abort);
+        shop.minutes(2);
+    }
+    let barred = |version: u64| shop.status.barred.contains_key(&target(version).digest);
+    assert_eq!(shop.status.barred.len(), 100);
+    assert_eq!((barred(103), barred(102), barred(101), barred(2)), (false, false, true, true));
+}
+
 /// A watch that delivered an event twice. <https://github.com/etcd-io/etcd/issues/17247> Windows of ours that come twice count
 /// once: neither is a step gone earlier, nor is harm shown by half of the errors.
 #[test]

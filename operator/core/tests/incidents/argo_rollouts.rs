@@ -3,7 +3,7 @@
 use fairway_core::endpoint::{EndpointEffect, RolloutRequest, RolloutResult};
 use fairway_core::escalation::{Severity, findings};
 use fairway_core::policy::{Freeze, Margin, OnLowTraffic, RolloutGate};
-use fairway_core::scaling::{Bounds, needed};
+use fairway_core::scaling::{Bounds, needed, worth};
 
 use crate::world::{HOUR, Servers, Shop, target};
 
@@ -30,9 +30,9 @@ fn argo_rollouts_2235_stable_is_not_scaled_down_before_the_traffic_has_moved() {
 fn argo_rollouts_2050_stable_is_not_scaled_down_while_canary_servers_are_missing() {
     let load = 160.0;
     let (mut stable, mut canary) = (Servers::new(20), Servers::new(2));
-    stable.bounds.floor = needed(&stable.policy, load, 1.0);
+    stable.bounds.floor = needed(&stable.policy, worth(&stable.policy, load, 0.0), 1.0);
     canary.start = 10_000;
-    canary.bounds.expected = Some(load / 2.0);
+    canary.bounds.expected = Some(worth(&canary.policy, load / 2.0, 0.0));
     for _ in 0..900 {
         let (stable, canary) = (stable.look(load / 2.0), canary.look(1.0));
         assert_eq!((stable.replicas, canary.replicas), (20, 10), "{} {}", stable.reason.message, canary.reason.message);
@@ -112,7 +112,7 @@ fn argo_rollouts_4973_an_aborted_canary_stays_down() {
 fn argo_rollouts_3372_stable_can_take_everybody_back_at_once() {
     let load = 240.0;
     let mut stable = Servers::new(30);
-    stable.bounds.floor = needed(&stable.policy, load, 1.0);
+    stable.bounds.floor = needed(&stable.policy, worth(&stable.policy, load, 0.0), 1.0);
     for share in [0.95, 0.75, 0.5, 0.0] {
         stable.run(1_800, load * share);
         assert!(f64::from(stable.ready) * 8.0 >= load, "{} ready", stable.ready);
@@ -146,7 +146,7 @@ fn argo_rollouts_4852_servers_for_the_next_weight_are_ordered_before_it() {
     let mut canary = Servers::new(2);
     canary.start = 60;
     canary.run(60, 8.0);
-    canary.bounds.expected = Some(160.0);
+    canary.bounds.expected = Some(worth(&canary.policy, 160.0, 0.0));
     let ordered = canary.look(8.0);
     assert_eq!((ordered.replicas, ordered.reason.code.as_str()), (20, "Prescaled"));
     assert_eq!(canary.ready, 2, "until they are there the step can be told to wait");

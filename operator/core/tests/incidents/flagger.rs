@@ -6,7 +6,7 @@ use fairway_core::evaluation::{Metrics, Rival, Scores, Spreads};
 use fairway_core::policy::{
     AdmissionPolicy, Demand, EvaluationGate, Freeze, Margin, Metric, MetricKind, OnMissingTelemetry, Segments, Versus,
 };
-use fairway_core::scaling::needed;
+use fairway_core::scaling::{needed, worth};
 
 use crate::world::{HOUR, Servers, Shop, target};
 
@@ -231,10 +231,10 @@ fn flagger_869_the_primary_is_not_scaled_in_during_a_canary() {
     // The load halves with the weight; without a floor it would follow.
     let mut without = Servers::new(20);
     assert!(without.run(1_200, 80.0).replicas < 20);
-    primary.bounds.floor = needed(&primary.policy, 160.0, 1.0);
+    primary.bounds.floor = needed(&primary.policy, worth(&primary.policy, 160.0, 0.0), 1.0);
     assert_eq!(primary.run(1_200, 80.0).replicas, 20);
     assert_eq!(primary.blind().replicas, 20, "nor when the metrics are gone");
-    primary.bounds.floor = needed(&primary.policy, 320.0, 1.0);
+    primary.bounds.floor = needed(&primary.policy, worth(&primary.policy, 320.0, 0.0), 1.0);
     let decision = primary.blind();
     assert_eq!((decision.replicas, decision.reason.code.as_str()), (40, "AtFloor"), "and it grows with the shop");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fairway_core::scaling::{Bounds, needed};
+use fairway_core::scaling::{Bounds, needed, worth};
 
 use crate::world::{MINUTE, Servers};
 
@@ -13,16 +13,16 @@ use crate::world::{MINUTE, Servers};
 fn keda_6058_a_busy_canary_does_not_scale_stable_and_is_not_starved() {
     let load = 160.0;
     let (mut stable, mut canary) = (Servers::new(20), Servers::new(2));
-    stable.bounds.floor = needed(&stable.policy, load, 1.0);
+    stable.bounds.floor = needed(&stable.policy, worth(&stable.policy, load, 0.0), 1.0);
     for share in [0.05, 0.25, 0.5] {
-        canary.bounds.expected = Some(load * share);
+        canary.bounds.expected = Some(worth(&canary.policy, load * share, 0.0));
         canary.blind();
         canary.bounds.expected = None;
         stable.run(900, load * (1.0 - share));
         // The new version needs half as much again for the same requests.
         let replicas = canary.run(900, load * share * 1.5).replicas;
         assert_eq!(stable.scaler.replicas(), 20, "at {share}");
-        let right = needed(&canary.policy, load * share * 1.5, 1.0);
+        let right = needed(&canary.policy, worth(&canary.policy, load * share * 1.5, 0.0), 1.0);
         assert!(replicas.abs_diff(right) <= 1, "{replicas} for {right} at {share}, within a tenth");
     }
 }
@@ -61,7 +61,7 @@ fn argo_rollouts_1415_stable_never_goes_to_zero_in_a_canary() {
 fn knative_a_steps_servers_are_there_before_its_requests() {
     let mut canary = Servers::new(0);
     canary.start = 40;
-    canary.bounds.expected = Some(80.0);
+    canary.bounds.expected = Some(10.0);
     assert_eq!((canary.blind().replicas, canary.ready), (10, 0));
     canary.run(60, 0.0);
     assert_eq!(canary.ready, 10);

@@ -108,6 +108,25 @@ fn kserve_2978_in_the_shadow_a_small_loss_shows_early() {
     assert!(apart > 60, "two crowds: {apart} minutes");
 }
 
+/// The same for errors: the candidate is taken back before many have met it. (kserve#2240)
+#[test]
+fn kserve_2240_in_the_shadow_errors_show_before_many_have_them() {
+    let met = |shadow: bool, errors: f64| {
+        let mut shop = Shop::serving();
+        (shop.policy.shadow, shop.requests_a_minute) = (shadow, 200);
+        shop.errors(1, 0.02);
+        shop.errors(2, errors);
+        shop.wanted = Some(target(2));
+        let since = shop.now;
+        let result = shop.until_ended(900);
+        (result, shop.last().ended.duration_since(since).as_mins())
+    };
+    let ((harmful, minutes), (apart, minutes_apart)) = (met(true, 0.05), met(false, 0.05));
+    assert_eq!((harmful, apart), (RolloutResult::RolledBack, RolloutResult::RolledBack));
+    assert!(minutes * 3 < minutes_apart, "{minutes} minutes, and {minutes_apart} without");
+    assert_eq!(met(true, 0.02).0, RolloutResult::Promoted);
+}
+
 /// The canary was deleted at a weight above zero. (`delete_at_nonzero_weight`, `force_stop` in
 /// <https://github.com/kserve/kserve/tree/master/test/e2e>) Ours has its users with stable at the next look, and the
 /// canary has to prove itself anew.

@@ -287,6 +287,13 @@ impl Shop {
             self.config.as_ref().and_then(|route| route.canary.as_ref()).filter(|canary| canary.shadow)
         {
             let stable = target_of(&self.status);
+            let errors = self.behaviour.get(&canary.target.digest).map_or(0.0, |behaviour| behaviour.errors);
+            let (digest, track) = (canary.target.digest.clone(), Track::Canary);
+            let candidate = ArmKey { digest, track, segment: String::new(), arm: String::new() };
+            let unseen = &mut window.arms.entry(candidate).or_default().unseen;
+            for i in 0..share_of_router - to_canary {
+                unseen.record(i as u8, even(window.seq * 15_485_863 + index as u64 * 32_452_843 + i) < errors);
+            }
             let key = PairKey {
                 digest: canary.target.digest.clone(),
                 against: Rival::Stable(stable),
@@ -295,7 +302,8 @@ impl Shop {
             let gain = self.behaviour.get(&canary.target.digest).map_or(0.0, |behaviour| behaviour.reward - 0.2);
             let pair = window.pairs.entry(key).or_default();
             for i in 0..50_u8 {
-                let noise = if i % 2 == 0 { 0.05 } else { -0.05 };
+                // Another one each time: what a user always has tells no more the second time.
+                let noise = 0.1 * (even(window.seq * 1_000 + u64::from(i)) - 0.5);
                 pair.difference.record(i, gain + noise);
                 pair.base.record(i, 0.2);
             }

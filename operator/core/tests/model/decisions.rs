@@ -3,7 +3,7 @@
 use fairway_core::endpoint::RolloutResult;
 use fairway_core::model::{ModelRequest, RunEnd};
 
-use crate::world::{DAY, World};
+use crate::world::{DAY, World, registered, rejected};
 
 #[test]
 fn without_a_version_the_first_run_starts_at_once_and_only_once() {
@@ -14,6 +14,66 @@ fn without_a_version_the_first_run_starts_at_once_and_only_once() {
     world.policy.run_prefix = "recs-".to_owned();
     world.days(2);
     assert_eq!(world.started, ["recs-0001-first"], "where other models' runs are in the same place");
+}
+
+/// A person who has mended the manifest need not wait for the end of a cooldown; nobody else's change shortens one.
+#[test]
+fn a_mended_manifest_is_tried_at_once_after_a_run_that_came_to_nothing() {
+    let refused = || RunEnd::DataRefused { code: "AccessDenied".into(), why: "no such file".into() };
+    let failed = || RunEnd::Failed { why: "no such family".into() };
+    let cancelled = || RunEnd::Cancelled { why: "by a person".into() };
+    let table = [
+        (refused(), "typo", "mended", true),
+        (failed(), "typo", "mended", true),
+        (refused(), "typo", "typo", false),
+        // Not known, before or now.
+        (refused(), "", "mended", false),
+        (refused(), "typo", "", false),
+        // Judged, or ended by a person: the cooldown is about the model.
+        (rejected(), "typo", "mended", false),
+        (cancelled(), "typo", "mended", false),
+        (registered(), "typo", "mended", false),
+    ];
+    for (end, before, now, starts) in table {
+        let mut world = World::new();
+        before.clone_into(&mut world.policy.run.recipe);
+        world.look();
+        world.end = Some(end.clone());
+        world.look_after(DAY / 100);
+        assert_eq!(world.started.len(), 1, "the cooldown has begun");
+        now.clone_into(&mut world.policy.run.recipe);
+        world.look_after(DAY / 100);
+        assert_eq!(world.started.len(), if starts { 2 } else { 1 }, "{end:?} {before:?} {now:?}");
+        // The same once more comes to nothing as well: the manifest holds back no second cooldown.
+        world.end = world.status.run.as_ref().map(|_| end.clone());
+        world.look_after(DAY / 100);
+        world.look_after(DAY / 100);
+        assert_eq!(world.started.len(), if starts { 2 } else { 1 }, "{end:?} {before:?} {now:?}");
+    }
+}
+
+#[test]
+fn who_waits_is_told_what_ends_it() {
+    for (end, cure) in [
+        (
+            RunEnd::Failed { why: "f".into() },
+            "at once when data or trainer of the manifest are mended, or by `fairway run",
+        ),
+        (rejected(), "at once by `fairway run start --force`"),
+    ] {
+        let mut world = World::new();
+        world.look();
+        world.end = Some(end);
+        world.look_after(DAY / 100);
+        let held = &world.condition("RetrainSuppressed").unwrap().reason;
+        assert!(held.code == "Cooldown" && held.message.contains(cure), "{held:?}");
+    }
+    let mut world = World::new();
+    world.look();
+    world.end = Some(RunEnd::DataRefused { code: "AccessDenied".into(), why: "no such file".into() });
+    world.look_after(DAY / 100);
+    let said = world.reasons.iter().find(|reason| reason.code == "AccessDenied").unwrap();
+    assert!(said.message.ends_with("no such file; there is no version yet"), "{said:?}");
 }
 
 #[test]

@@ -147,3 +147,47 @@ fn a_large_budget_is_counted_whole() {
     }
     assert!(world.started.len() == 150 && world.said("BudgetSpent"), "{}", world.started.len());
 }
+
+#[test]
+fn a_promotion_that_is_taken_back_in_its_bake_counts_as_both() {
+    let mut world = World::serving();
+    world.ended = vec![("shop/1-v2".into(), RolloutResult::RolledBack), ("shop/2-v3".into(), RolloutResult::Promoted)];
+    world.days(1);
+    assert_eq!(world.status.rejections, 0, "a promotion closes the breaker");
+    world.ended.push(("shop/2-v3".into(), RolloutResult::RolledBack));
+    world.days(2);
+    assert_eq!(world.status.rejections, 1, "once");
+    world.ended.push(("shop/3-v3".into(), RolloutResult::Superseded));
+    world.days(1);
+    assert_eq!(world.status.rejections, 1);
+}
+
+#[test]
+fn endpoints_of_a_model_count_each_for_itself_and_each_end_once() {
+    let rolled_back = |endpoint: &str, n: usize| {
+        (1..=n).map(|at| (format!("{endpoint}/{at}-v{at}"), RolloutResult::RolledBack)).collect::<Vec<_>>()
+    };
+    let mut world = World::serving();
+    world.ended = [rolled_back("shop", 90), rolled_back("mail", 90)].concat();
+    world.days(3);
+    assert_eq!(world.status.rejections, 180, "the same numbers, and longer than what is kept of one");
+    // One of them is silent for a while.
+    world.ended = rolled_back("shop", 90);
+    world.days(3);
+    world.ended = [rolled_back("shop", 91), rolled_back("mail", 90)].concat();
+    world.days(3);
+    assert_eq!(world.status.rejections, 181);
+    assert!(world.status.counted_rollouts.len() <= 1_000);
+}
+
+#[test]
+fn what_an_earlier_version_has_counted_does_not_count_again() {
+    let mut world = World::serving();
+    world.status.counted_rollouts = vec!["1-v2".into(), "2-v3".into()];
+    world.ended = vec![("shop/1-v2".into(), RolloutResult::RolledBack), ("shop/2-v3".into(), RolloutResult::Promoted)];
+    world.days(1);
+    assert_eq!(world.status.rejections, 0);
+    world.ended.push(("shop/2-v3".into(), RolloutResult::RolledBack));
+    world.days(1);
+    assert_eq!(world.status.rejections, 1, "in its bake");
+}

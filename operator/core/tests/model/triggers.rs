@@ -163,7 +163,8 @@ fn the_next_look_comes_with_the_tick() {
 #[test]
 fn a_run_starts_from_the_champion_only_where_that_is_sound() {
     let mut world = World::new();
-    world.policy.run = RunPolicy { mode: Mode::WarmStart { full_every: 3 }, history_after_drift: Some(60 * DAY) };
+    let mode = Mode::WarmStart { full_every: 3 };
+    world.policy.run = RunPolicy { mode, history_after_drift: Some(60 * DAY), ..RunPolicy::default() };
     (world.policy.cooldown, world.policy.budget_runs, world.policy.drift_psi) = (Duration::ZERO, 100, 1e-3);
     world.look();
     world.promote(1);

@@ -13,12 +13,15 @@
 //! - Stable is what the record's stable arms were: error and slow rates by period and segment, and matured rewards by
 //!   period, segment and cell of users. Requests count whichever arm they had, canary or stable; rates and rewards of
 //!   recorded canaries, of the baseline and of the holdback are left out.
+//! - Bad answers fall on cells of users as they did in the record, where it tells them apart; those that a harm adds fall on
+//!   anybody. One router reports all of it: windows are added up before they are looked at, so that more would prove the same.
 //! - Users are known by cell only. Within a cell users are alike, and a cell holds as many of them as [`Traffic::users`]
 //!   says; each has a place in the canary's order for the length of a rollout, so that nobody leaves as weights grow.
 //! - A request that fails costs no reward of its own: the fallback answers.
 //! - With `shadow`, half of what the candidate earns comes from requests on which stable earns nothing.
 //! - Each reward that was recorded is one of the record's usual size; a harm of reward takes whole ones away.
 
+mod clumps;
 mod compare;
 mod harm;
 mod html;

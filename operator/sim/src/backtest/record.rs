@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use fairway_stats::Fixed;
+use fairway_stats::{Cells, Fixed};
 use fairway_wire::{Arm, ArmKey, Track, Window};
 use jiff::Timestamp;
 use thiserror::Error;
@@ -34,6 +34,8 @@ pub struct Record {
     limits: Vec<Duration>,
     seen: BTreeSet<(String, u64)>,
     segments: BTreeMap<String, usize>,
+    /// Stable's requests of each segment by cell, each 1 if it failed, and each 1 if it was answered late.
+    by_cell: Vec<[Cells; 2]>,
     slices: Vec<Slice>,
 }
 
@@ -74,10 +76,13 @@ impl Record {
         for (key, arm) in window.arms.iter().filter(|(key, _)| rolled(key)) {
             let next = self.segments.len();
             let segment = *self.segments.entry(key.segment.clone()).or_insert(next);
+            self.by_cell.resize_with(self.segments.len(), Default::default);
             let sum = counts.entry(segment).or_insert_with(|| Counts { segment, ..Counts::default() });
             sum.requests = sum.requests.saturating_add(arm.requests);
             if key.track == Track::Stable {
                 sum.add_stable(arm, &self.limits);
+                self.by_cell[segment][0].merge(&arm.errors_by_cell);
+                self.by_cell[segment][1].merge(&arm.slow_by_cell);
             }
         }
         let (start, end) = (window.start.as_millisecond(), window.end.as_millisecond());
@@ -138,7 +143,9 @@ impl Record {
         });
         let from = Timestamp::from_millisecond(origin).unwrap_or(Timestamp::UNIX_EPOCH);
         let period = Duration::from_millis(u64::try_from(period).unwrap_or(1));
-        Ok(Traffic::new(from, period, periods.collect(), segments, self.limits, windows))
+        let by_cell = numbers.iter().map(|number| self.by_cell[*number].clone()).collect();
+        let traffic = Traffic::new(from, period, periods.collect(), segments, self.limits, windows);
+        Ok(traffic.told_apart(by_cell))
     }
 }
 

@@ -2,17 +2,19 @@
 //! It keeps the truth about harm beside what it reports.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fairway_core::plan::elapsed;
 use fairway_core::policy::EndpointPolicy;
-use fairway_stats::Fixed;
 use fairway_stats::cells::CELLS;
-use fairway_wire::{Arm, ArmKey, ErrorKind, Pair, PairKey, Rival, Route, Target, Track, Window};
+use fairway_stats::{Cells, Fixed};
+use fairway_wire::{Arm, ArmKey, ErrorKind, Pair, PairKey, Rival, Route, Target, Track, Unseen, Window};
 use jiff::Timestamp;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use super::clumps::Clumps;
 use super::harm::Harm;
 use super::traffic::{CellSum, Flow, Traffic};
 use super::users::{Order, binomial, met, share_of_requests};
@@ -63,6 +65,8 @@ struct Era {
     generation: u64,
     stable: Option<Target>,
     canary: Option<Split>,
+    /// Of each segment, where it is told apart: of the canary, and of stable beside it or without it.
+    clumps: Arc<Vec<[Option<Clumps>; 3]>>,
 }
 
 /// How a route splits users.
@@ -118,7 +122,8 @@ impl<'a> Router<'a> {
         if let Some(split) = &canary {
             self.truth.reach.clone_from(&split.shares);
         }
-        self.eras.push(Era { from, generation: route.generation, stable: route.stable.clone(), canary });
+        let clumps = Arc::new(self.traffic.by_cell.iter().map(|cells| clumps(cells, canary.as_ref())).collect());
+        self.eras.push(Era { from, generation: route.generation, stable: route.stable.clone(), canary, clumps });
     }
 
     /// The generation in force.
@@ -155,6 +160,8 @@ impl<'a> Router<'a> {
         let Some(era) = self.eras.last() else { return };
         let canary = era.canary.as_ref().filter(|split| held && split.eligible[flow.segment]);
         let share = canary.map_or(0.0, |split| split.of_segment[flow.segment]);
+        let unseen = canary.is_some_and(|split| split.shadow);
+        let (clumps, beside) = (Arc::clone(&era.clumps), if canary.is_some() { 1 } else { 2 });
         let stable = era.stable.clone();
         let on_canary = binomial(&mut self.chance, flow.requests, share);
         let parts = [
@@ -165,9 +172,10 @@ impl<'a> Router<'a> {
             if requests == 0 {
                 continue;
             }
-            let (mut errors, mut slow) = (flow.errors, flow.slow.get(self.slow).copied().unwrap_or_default());
+            let usual = (flow.errors, flow.slow.get(self.slow).copied().unwrap_or_default());
+            let (mut errors, mut slow) = usual;
             if target == self.candidate {
-                (errors, slow) = self.harmed(flow, requests, (errors, slow), at);
+                (errors, slow) = self.harmed(flow, requests, usual, at);
                 self.count(flow.segment, track, requests);
             }
             let failed = binomial(&mut self.chance, requests, errors);
@@ -184,7 +192,30 @@ impl<'a> Router<'a> {
             if failed > 0 {
                 *arm.errors.entry(ErrorKind::Error).or_default() += failed;
             }
+            if let Some(clumps) = &clumps[flow.segment][if track == Track::Canary { 0 } else { beside }] {
+                let mut part =
+                    |bad: u64, usual: f64, rate: f64| binomial(&mut self.chance, bad, usual / rate.max(usual));
+                let as_usual = (part(failed, usual.0, errors), part(late, usual.1, slow));
+                arm.errors_by_cell.merge(&clumps.errors(&mut self.chance, requests, failed, as_usual.0));
+                arm.slow_by_cell.merge(&clumps.slow(&mut self.chance, requests, late, as_usual.1));
+            }
         }
+        if unseen && flow.requests > on_canary {
+            self.answer_unseen(window, flow, flow.requests - on_canary, at);
+        }
+    }
+
+    /// The candidate's answers to stable's requests: whom they harm is nobody.
+    fn answer_unseen(&mut self, window: &mut Window, flow: &Flow, requests: u64, at: usize) {
+        let rate = self.harm.errors(flow.errors, self.since(at));
+        let errors = binomial(&mut self.chance, requests, rate);
+        let key = ArmKey {
+            digest: self.candidate.digest.clone(),
+            track: Track::Canary,
+            segment: self.traffic.segments[flow.segment].clone(),
+            arm: String::new(),
+        };
+        window.arms.entry(key).or_default().unseen.merge(&Unseen { requests, errors, ..Unseen::default() });
     }
 
     /// The candidate's rates of errors and slow answers; what they cost is kept.
@@ -255,6 +286,12 @@ impl<'a> Router<'a> {
             sum.base.merge(&pair.base);
         }
     }
+}
+
+/// Of the canary, of stable beside it, and of whoever has everybody.
+fn clumps(cells: &[Cells; 2], canary: Option<&Split>) -> [Option<Clumps>; 3] {
+    let share = |cell: usize| canary.map_or(0.0, |split| split.shares[cell]);
+    [Clumps::of(cells, share), Clumps::of(cells, |cell| 1.0 - share(cell)), Clumps::of(cells, |_| 1.0)]
 }
 
 /// The rewards of a cell, taken as so many of one size.

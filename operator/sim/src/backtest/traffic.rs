@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use fairway_stats::Fixed;
 use fairway_stats::cells::CELLS;
+use fairway_stats::{Cells, Fixed};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,9 @@ pub struct Traffic {
     /// Limits of slow answers, shortest first; [`Flow::slow`] is in their order.
     limits: Vec<Duration>,
     windows: usize,
+    /// Stable's requests of each segment by cell of users, each 1 if it failed, and each 1 if it was answered late; empty where
+    /// the record does not tell.
+    pub(super) by_cell: Vec<[Cells; 2]>,
     /// Matured exposures by segment and cell.
     pub(super) exposures: Vec<Vec<u64>>,
     /// Mean reward of an exposure, by segment.
@@ -106,7 +109,25 @@ impl Traffic {
         let mean_reward = exposures.iter().zip(&sums).map(|(cells, sum)| sum.to_f64() / total(cells)).collect();
         let visits_per_user = visits_per_user(&exposures);
         let unit = unit(&periods);
-        Self { from, period, periods, segments, limits, windows, exposures, mean_reward, unit, visits_per_user }
+        let by_cell = vec![Default::default(); segments.len()];
+        Self {
+            from,
+            period,
+            periods,
+            segments,
+            limits,
+            windows,
+            by_cell,
+            exposures,
+            mean_reward,
+            unit,
+            visits_per_user,
+        }
+    }
+
+    /// With what the record says of cells of users.
+    pub(super) fn told_apart(self, by_cell: Vec<[Cells; 2]>) -> Self {
+        Self { by_cell, ..self }
     }
 
     /// When a period begins; that after the last one is the record's end.

@@ -8,8 +8,9 @@ use fairway_model::features::{CATEGORY_BUCKETS, category_bucket, hashed_tokens};
 use fairway_model::{Interactions, ItemFeatureKind, Vocabulary};
 use rand_chacha::ChaCha8Rng;
 
+use super::SPREAD;
 use super::table::{Bags, Table};
-use super::{Inputs, SPREAD};
+use crate::families::Inputs;
 
 /// One text or category: its buckets' embeddings, and the buckets of each item with their shares.
 struct Hashed {

@@ -11,15 +11,17 @@ mod softmax;
 mod table;
 mod towers;
 
+use std::any::Any;
+
 use fairway_model::{
-    FeatureDefinitions, Interactions, ItemTexts, TwoTower, TwoTowerParts, UserFeatureKind, Vocabulary,
+    FeatureDefinitions, Interactions, Recommender, TwoTower, TwoTowerParts, UserFeatureKind, Vocabulary,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 pub use settings::TwoTowerSettings;
 
-use super::users_of_items;
+use super::{Inputs, users_of_items};
 use crate::error::TrainError;
 use crate::progress::{CancelFlag, Progress};
 use content::Content;
@@ -35,19 +37,6 @@ const HALF_LIFE_MS: i64 = 30 * 86_400_000;
 const SPREAD: f32 = 0.05;
 /// The dense layers learn this much slower than the tables, whose rows are seldom touched.
 const DENSE_RATE: f64 = 0.04;
-
-/// What is learned from.
-#[derive(Clone, Copy)]
-pub(super) struct Inputs<'a> {
-    /// The rows.
-    pub(super) data: &'a Interactions,
-    /// Texts for item features.
-    pub(super) items: &'a ItemTexts,
-    /// Which features there are.
-    pub(super) features: &'a FeatureDefinitions,
-    /// Of initial weights and of the order of examples.
-    pub(super) seed: u64,
-}
 
 /// Everything that is learned.
 struct Learner {
@@ -82,7 +71,12 @@ pub(super) fn fit(
         });
     }
     let mut learner = Learner::new(settings, &inputs, &items, &kept);
-    for epoch in 0..settings.epochs {
+    let champion = inputs.from.and_then(|champion| warm(settings, features, champion).ok());
+    if let Some(champion) = champion {
+        learner.take_over(champion, &items, &data.segments);
+    }
+    let epochs = settings.epochs(champion.is_some());
+    for epoch in 0..epochs {
         let mut random = ChaCha8Rng::seed_from_u64(inputs.seed);
         random.set_stream(1 + u64::from(epoch));
         let mut loss = 0.0;
@@ -92,17 +86,41 @@ pub(super) fn fit(
             loss += learner.step(&batch)? * chosen.len() as f64;
         }
         let loss = loss / examples.len() as f64;
-        progress.note(&format!("two-tower: epoch {} of {}, loss {loss:.4}", epoch + 1, settings.epochs));
+        progress.note(&format!("two-tower: epoch {} of {epochs}, loss {loss:.4}", epoch + 1));
         progress.advance(1);
     }
     learner.export(data, items, examples.half_life_ms())
 }
 
+/// The model to begin from, if its tables and layers are as wide as those of this fit.
+pub(super) fn warm<'a>(
+    settings: &TwoTowerSettings,
+    features: &FeatureDefinitions,
+    from: &'a dyn Recommender,
+) -> Result<&'a TwoTower, String> {
+    let Some(model) = (from as &dyn Any).downcast_ref::<TwoTower>() else {
+        return Err(format!("the champion is of the family {}", from.family()));
+    };
+    let parts = model.parts();
+    let layers: Vec<(usize, usize)> = parts.layers.iter().map(|layer| (layer.inputs, layer.outputs)).collect();
+    let (dim, hidden, segment_dim) = (settings.dim, settings.hidden, segment_dim(features));
+    let same = (parts.dim, parts.history_dim, parts.segment_dim) == (dim, dim, segment_dim)
+        && layers == [(dim + segment_dim, hidden), (hidden, dim)];
+    if !same {
+        return Err("the champion has another dim, hidden or another feature of users' segments".to_owned());
+    }
+    Ok(model)
+}
+
+fn segment_dim(features: &FeatureDefinitions) -> usize {
+    let by_segment = features.user.iter().any(|feature| feature.kind == UserFeatureKind::Category {});
+    if by_segment { SEGMENT_DIM } else { 0 }
+}
+
 impl Learner {
     fn new(settings: &TwoTowerSettings, inputs: &Inputs<'_>, items: &Vocabulary, kept: &[u32]) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(inputs.seed);
-        let by_segment = inputs.features.user.iter().any(|feature| feature.kind == UserFeatureKind::Category {});
-        let segment_dim = if by_segment { SEGMENT_DIM } else { 0 };
+        let segment_dim = segment_dim(inputs.features);
         let dim = settings.dim;
         let history = Table::new(items.len(), dim, SPREAD, &mut random);
         let segments = Table::new(inputs.data.segments.len() + 1, segment_dim, SPREAD, &mut random);
@@ -110,6 +128,30 @@ impl Learner {
         let content = Content::new(inputs, items, kept, dim, &mut random);
         let towers = Towers::new(dim, segment_dim, settings.hidden, content.width(), &mut random);
         Self { history, segments, items: own, content, towers, settings: *settings }
+    }
+
+    /// Begins from a model that [`warm`] accepts: what it knows of an item or a segment that is still there, by name. What
+    /// is new begins as it does in a fit from nothing. Scores are the model's own until the first step: an item's
+    /// embedding is what its vector has beyond the map of its features, which is not in a bundle and begins anew.
+    fn take_over(&mut self, model: &TwoTower, items: &Vocabulary, segments: &Vocabulary) {
+        let parts = model.parts();
+        let content = self.towers.content(self.content.inputs(&all(items.len())), items.len());
+        for (row, name) in items.iter().enumerate() {
+            let Some(known) = model.items().get(name) else { continue };
+            let of = |values: &[f32], width: usize, at: usize| values[at * width..][..width].to_vec();
+            let mut own = of(&parts.item_vectors, parts.dim, known as usize);
+            own.iter_mut().zip(&content[row * parts.dim..]).for_each(|(own, content)| *own -= content);
+            self.items.take_over(row, own);
+            self.history.take_over(row, of(&parts.history_embedding, parts.history_dim, known as usize));
+        }
+        let of_segment = |at: usize| parts.segment_embedding[at * parts.segment_dim..][..parts.segment_dim].to_vec();
+        self.segments.take_over(0, of_segment(0));
+        for (row, name) in segments.iter().enumerate() {
+            if let Some(known) = model.segments().get(name) {
+                self.segments.take_over(1 + row, of_segment(1 + known as usize));
+            }
+        }
+        self.towers.take_over(&parts.layers);
     }
 
     /// One batch; its mean loss.
@@ -151,7 +193,7 @@ impl Learner {
 
     /// Vectors of all items, in their order.
     fn item_vectors(&self, count: usize) -> Vec<f32> {
-        let all: Vec<u32> = (0..count as u32).collect();
+        let all = all(count);
         let content = self.towers.content(self.content.inputs(&all), count);
         let mut vectors = self.items.pool(&Bags::of_singles(&all));
         vectors.iter_mut().zip(content).for_each(|(vector, content)| *vector += content);
@@ -172,6 +214,11 @@ impl Learner {
         };
         Ok(TwoTower::new(items, data.segments.clone(), parts)?)
     }
+}
+
+/// All items of a model.
+fn all(count: usize) -> Vec<u32> {
+    (0..count as u32).collect()
 }
 
 /// The first `left` and the last `right` columns of rows.

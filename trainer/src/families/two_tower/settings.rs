@@ -14,8 +14,10 @@ pub struct TwoTowerSettings {
     pub dim: usize,
     /// `hidden`: width of the user tower's hidden layer.
     pub hidden: usize,
-    /// `epochs`: how often every example is seen.
+    /// `epochs`: how often every example is seen by a fit that begins from nothing.
     pub epochs: u32,
+    /// `warmEpochs`: the same by one that begins from weights.
+    pub warm_epochs: u32,
     /// `batchSize`: examples of a step; their items are each other's negatives.
     pub batch_size: usize,
     /// `learningRate` of the tables (Adagrad).
@@ -27,7 +29,8 @@ pub struct TwoTowerSettings {
 }
 
 /// The names, for messages.
-const KNOWN: [&str; 7] = ["dim", "hidden", "epochs", "batchSize", "learningRate", "temperature", "minUsers"];
+const KNOWN: [&str; 8] =
+    ["dim", "hidden", "epochs", "warmEpochs", "batchSize", "learningRate", "temperature", "minUsers"];
 
 impl TwoTowerSettings {
     /// Reads parameters; what is left out has its default.
@@ -41,11 +44,17 @@ impl TwoTowerSettings {
             dim: dim as usize,
             hidden: values.whole("hidden", 2 * dim, 1..=2_048)? as usize,
             epochs: values.whole("epochs", 5, 1..=1_000)?,
+            warm_epochs: values.whole("warmEpochs", 2, 1..=1_000)?,
             batch_size: values.whole("batchSize", 2_048, 2..=65_536)? as usize,
             learning_rate: values.number("learningRate", 0.05, 1e-6..=10.0)?,
             temperature: values.number("temperature", 0.1, 1e-3..=100.0)? as f32,
             min_users: values.whole("minUsers", 5, 1..=1_000_000)?,
         })
+    }
+
+    /// How often every example is seen.
+    pub fn epochs(&self, warm: bool) -> u32 {
+        if warm { self.warm_epochs } else { self.epochs }
     }
 }
 

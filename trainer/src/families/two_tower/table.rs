@@ -10,6 +10,9 @@ use rayon::slice::ParallelSliceMut;
 
 /// Keeps the first steps of a row finite.
 const EPSILON: f32 = 1e-8;
+/// A row that was learned before: its first gradient counts as so many, so that it is not thrown away by a first step as
+/// long as that of a fresh row. Adagrad's sums are not in a bundle.
+const LEARNED: f32 = 20.0;
 
 /// Weighted sets of rows, one after the other: what each example of a batch reads.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -81,6 +84,8 @@ pub(super) struct Table {
 struct Row {
     values: Box<[f32]>,
     squares: Box<[f32]>,
+    /// As how many the next gradient counts.
+    counts: f32,
 }
 
 impl Table {
@@ -89,8 +94,14 @@ impl Table {
         let fresh = |_| Row {
             values: (0..width).map(|_| random.random_range(-spread..=spread)).collect(),
             squares: vec![0.0; width].into(),
+            counts: 1.0,
         };
         Self { width, rows: (0..rows).map(fresh).collect() }
+    }
+
+    /// A row that was learned before, `width` long.
+    pub(super) fn take_over(&mut self, row: usize, values: Vec<f32>) {
+        self.rows[row] = Row { squares: vec![0.0; values.len()].into(), values: values.into(), counts: LEARNED };
     }
 
     /// Length of a row.
@@ -141,9 +152,10 @@ impl Table {
 impl Row {
     fn step(&mut self, gradient: &[f32], rate: f32) {
         for ((value, square), &g) in self.values.iter_mut().zip(&mut self.squares).zip(gradient) {
-            *square += g * g;
+            *square += self.counts * g * g;
             *value -= rate * g / (square.sqrt() + EPSILON);
         }
+        self.counts = 1.0;
     }
 }
 
@@ -173,6 +185,21 @@ mod tests {
         assert_eq!(table.clone().into_values(), [-0.5, 10.0, 1.0, 10.0, 2.0, 9.5]);
         table.step(&bags, &[0.0, 0.0, 0.0, 0.0, 0.0, 2.0], 0.5);
         assert!((table.rows[2].values[1] - (9.5 - 0.5 / 2.0_f32.sqrt())).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_row_that_was_learned_begins_with_short_steps() {
+        let mut random = ChaCha8Rng::seed_from_u64(0);
+        let mut table = Table::new(2, 1, 0.0, &mut random);
+        table.take_over(1, vec![3.0]);
+        let bags = Bags::of_singles(&[0, 1]);
+        table.step(&bags, &[2.0, 2.0], 0.5);
+        let short = 0.5 / LEARNED.sqrt();
+        assert!((table.rows[0].values[0] + 0.5).abs() < 1e-6);
+        assert!((table.rows[1].values[0] - (3.0 - short)).abs() < 1e-6);
+        // The second gradient counts once: 20 * 4 + 4.
+        table.step(&bags, &[2.0, 2.0], 0.5);
+        assert!((table.rows[1].values[0] - (3.0 - short - 0.5 * 2.0 / 84.0_f32.sqrt())).abs() < 1e-6);
     }
 
     #[test]

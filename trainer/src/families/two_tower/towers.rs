@@ -93,6 +93,13 @@ impl Towers {
         Self { layers, optimizer: AdamConfig::new().init(), device, user_width, content_width, dim }
     }
 
+    /// Weights of the user tower as PyTorch lays them out, of the shapes that it has.
+    pub(super) fn take_over(&mut self, layers: &[Linear]) {
+        let [hidden, output] = layers else { return };
+        self.layers.hidden = imported(hidden, &self.device);
+        self.layers.output = imported(output, &self.device);
+    }
+
     /// Runs both towers on a batch. `content` are rows of features, one for each of `items` items.
     pub(super) fn forward(&self, users: Vec<f32>, content: Vec<f32>, items: usize) -> Forward {
         let user_rows = self.leaf(users, self.user_width);
@@ -153,10 +160,23 @@ impl Towers {
 
 /// A layer of `[inputs, outputs]` weights, row-major, without bias yet.
 fn linear(weight: Vec<f32>, inputs: usize, outputs: usize, device: &Device) -> BurnLinear {
+    layer(TensorData::new(weight, [inputs, outputs]), vec![0.0; outputs], device)
+}
+
+fn layer(weight: TensorData, bias: Vec<f32>, device: &Device) -> BurnLinear {
+    let outputs = bias.len();
     BurnLinear {
-        weight: Param::from_data(TensorData::new(weight, [inputs, outputs]), device),
-        bias: Some(Param::from_data(TensorData::new(vec![0.0_f32; outputs], [outputs]), device)),
+        weight: Param::from_data(weight, device),
+        bias: Some(Param::from_data(TensorData::new(bias, [outputs]), device)),
     }
+}
+
+/// A layer that was served: the other way round than [`exported`].
+fn imported(served: &Linear, device: &Device) -> BurnLinear {
+    let Linear { inputs, outputs, .. } = *served;
+    let column = |input: usize| (0..outputs).map(move |output| served.weight[output * inputs + input]);
+    let weight: Vec<f32> = (0..inputs).flat_map(column).collect();
+    layer(TensorData::new(weight, [inputs, outputs]), served.bias.clone(), device)
 }
 
 /// A layer as it is served: weights turned to `[outputs, inputs]`.

@@ -129,7 +129,7 @@ impl Follower {
         while !self.stop.is_cancelled() {
             let entries = match log.entries_after(handled, BATCH).await {
                 Ok(entries) => entries,
-                Err(error) if self.once || !passes(&error) => return Err(error.into()),
+                Err(error) if self.once || error.is_final() => return Err(error.into()),
                 Err(error) => {
                     tracing::warn!("{path}: {error}; it will be tried again");
                     self.wait(pause(failures, None)).await;
@@ -188,15 +188,10 @@ impl Follower {
     }
 }
 
-/// Whether a registry may answer again by itself.
-fn passes(error: &Error) -> bool {
-    matches!(error, Error::Store { .. } | Error::Timeout { .. } | Error::Access { .. } | Error::Contended { .. })
-}
-
 /// A look for new models that fails for now is made again later.
 fn or_later(result: Result<()>) -> Result<()> {
     match result {
-        Err(error) if error.downcast_ref::<Error>().is_some_and(passes) => {
+        Err(error) if error.downcast_ref::<Error>().is_some_and(|error| !error.is_final()) => {
             tracing::warn!("looking for new models: {error}; it will be tried again");
             Ok(())
         }
