@@ -92,8 +92,7 @@ async fn poll(State(admin): State<Admin>, request: Request<Body>) -> Response {
 
 /// What was sent, if it came whole and in time.
 async fn sent<T: DeserializeOwned>(request: Request<Body>, limit: usize) -> Result<T, Problem> {
-    let read = async { body::parse(&body::read(request, limit).await?) };
-    tokio::time::timeout(SENT_WITHIN, read).await.unwrap_or_else(|_| Err(Problem::slow_body()))
+    body::parse(&body::read_within(SENT_WITHIN, request, limit).await?)
 }
 
 async fn peer_events(State(admin): State<Admin>, request: Request<Body>) -> Response {

@@ -1,5 +1,7 @@
 //! Reading a request's body: bounded, declared as JSON, and parsed with the path of what is wrong.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{Request, header};
 use bytes::Bytes;
@@ -15,6 +17,11 @@ pub(crate) async fn read(request: Request<Body>, limit: usize) -> Result<Bytes, 
         return Err(Problem::media_type());
     }
     collect(request, limit).await
+}
+
+/// As [`read`], if it comes whole within a time.
+pub(crate) async fn read_within(time: Duration, request: Request<Body>, limit: usize) -> Result<Bytes, Problem> {
+    tokio::time::timeout(time, read(request, limit)).await.unwrap_or_else(|_| Err(Problem::slow_body()))
 }
 
 /// The body, whatever it is declared as, if it is not longer than `limit` bytes.

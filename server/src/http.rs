@@ -81,8 +81,7 @@ impl Front {
 
     /// The body, if it comes in time.
     async fn read(&self, request: Request<Body>, limit: usize) -> Result<Bytes, Problem> {
-        let read = tokio::time::timeout(self.limits.body, body::read(request, limit));
-        read.await.unwrap_or_else(|_| Err(Problem::slow_body()))
+        body::read_within(self.limits.body, request, limit).await
     }
 }
 

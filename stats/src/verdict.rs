@@ -106,6 +106,11 @@ pub struct RateGate {
     ratio: [f64; 2],
 }
 
+/// The canary's share of the requests of a look.
+fn share([canary, stable]: [u64; 2]) -> f64 {
+    canary as f64 / (canary as f64 + stable as f64)
+}
+
 /// The design effect of answers that come independently.
 fn none() -> f64 {
     1.0
@@ -138,8 +143,7 @@ impl RateGate {
     /// Adds one look: requests and bad answers of the canary and of stable in this look alone. One without requests in
     /// both arms compares nothing.
     pub fn look(&mut self, requests: [u64; 2], bad: [u64; 2]) {
-        let [canary, stable] = requests.map(|n| n as f64);
-        let share = canary / (canary + stable);
+        let share = share(requests);
         self.boost(share, bad);
         self.add(share, requests, bad);
     }
@@ -153,15 +157,13 @@ impl RateGate {
     /// makes greater than two requests of one each do. So the error rate holds as in [`Self::look`], but for the boost, which
     /// needs to know how the bad answers would be divided, and is left out.
     pub fn look_in_pairs(&mut self, requests: [u64; 2], bad: [u64; 2]) {
-        let [canary, stable] = requests.map(|n| n as f64);
-        let share = canary / (canary + stable);
+        let share = share(requests);
         self.harm.add(share, bad[0] as f64, bad[1] as f64);
         self.add(share, requests, bad);
     }
 
     fn add(&mut self, share: f64, requests: [u64; 2], bad: [u64; 2]) {
         self.note_harm();
-        let [canary, stable] = requests.map(|n| n as f64);
         for grid in [&mut self.non_inferior, &mut self.better] {
             grid.add(share, bad[0] as f64, bad[1] as f64);
         }
@@ -169,7 +171,7 @@ impl RateGate {
             self.bad[arm] = self.bad[arm].saturating_add(bad[arm]);
             self.requests[arm] = self.requests[arm].saturating_add(requests[arm]);
         }
-        if canary > 0.0 && stable > 0.0 {
+        if requests.iter().all(|n| *n > 0) {
             self.ratio[0] += bad[0] as f64 * (1.0 - share);
             self.ratio[1] += bad[1] as f64 * share;
         }

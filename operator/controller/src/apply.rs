@@ -55,10 +55,10 @@ pub(crate) async fn ensure<K: Made>(context: &Context, copies: &Copies<K>, desir
 /// # Errors
 /// See [`ensure`].
 pub(crate) async fn ensure_held<K: Read>(context: &Context, copies: &Copies<Held<K>>, desired: &Value) -> Result<()> {
-    ensure_held_with(context, copies, desired, desired).await
+    ensure_held_with(context, copies, desired, |desired| desired).await
 }
 
-/// The same, where something of what is applied is no reason to apply it: what others go on to change.
+/// The same, where something is applied with it that is no reason to apply it: what others go on to change.
 ///
 /// # Errors
 /// See [`ensure`].
@@ -66,7 +66,7 @@ pub(crate) async fn ensure_held_with<K: Read>(
     context: &Context,
     copies: &Copies<Held<K>>,
     desired: &Value,
-    applied: &Value,
+    applied: impl FnOnce(Value) -> Value,
 ) -> Result<()> {
     let (namespace, name) = place(desired)?;
     let existing = copies.get(namespace, name);
@@ -74,7 +74,7 @@ pub(crate) async fn ensure_held_with<K: Read>(
         return Ok(());
     }
     let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
-    let applied = patch(context, &api, &K::kind(&()), namespace, name, applied).await?;
+    let applied = patch(context, &api, &K::kind(&()), namespace, name, &applied(desired.clone())).await?;
     if let Some(existing) = existing.filter(|it| it.resource_version() == applied.resource_version()) {
         existing.is_as(desired);
     }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use fairway_api::Condition;
 use fairway_core::Reason;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::ApiResource;
 use kube::core::error_boundary::InvalidObject;
@@ -102,18 +102,23 @@ pub(crate) async fn status<K: Made>(
     if before == status || !exact && same_but_numbers(before, status) {
         return Ok(false);
     }
-    let api: Api<K> = Api::namespaced(context.client.clone(), &namespace);
-    let patch = json!({
-        "apiVersion": K::api_version(&()),
-        "kind": kind,
-        "metadata": {"name": name, "uid": object.uid()},
-        "status": status,
-    });
-    context.metrics.write(&format!("{kind}/status"));
-    let params = PatchParams::apply(STATUS_MANAGER).force();
-    let patched = async { found(api.patch_status(&name, &params, &Patch::Apply(&patch)).await) };
-    call(|| format!("writing the status of {kind} {namespace}/{name}"), patched).await?;
+    write_status::<K>(context, object.meta(), STATUS_MANAGER, status).await?;
     Ok(true)
+}
+
+/// Applies a status as this manager; that the object is gone is no error. What comes back is not read as an object of its kind: it
+/// may be one that cannot be.
+async fn write_status<K: Made>(context: &Context, meta: &ObjectMeta, manager: &str, status: &Value) -> Result<()> {
+    let (kind, version) = (K::kind(&()), K::api_version(&()));
+    let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+    let of_kind = ApiResource::erase::<K>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &of_kind);
+    let metadata = json!({"name": name, "uid": meta.uid});
+    let patch = json!({"apiVersion": version, "kind": kind, "metadata": metadata, "status": status});
+    context.metrics.write(&format!("{kind}/status"));
+    let params = PatchParams::apply(manager).force();
+    let patched = async { found(api.patch_status(name, &params, &Patch::Apply(&patch)).await) };
+    call(|| format!("writing the status of {kind} {namespace}/{name}"), patched).await.map(drop)
 }
 
 /// Puts conditions beside those that are there.
@@ -190,18 +195,7 @@ pub(crate) async fn unreadable<K: Looked>(context: &Context, invalid: &InvalidOb
     let reason = Reason::new("Invalid", message);
     let told = condition("Degraded", "True", &reason, &[], meta.generation, crate::clock::now());
     context.metrics.conditions(&kind, &(namespace.clone(), name.clone()), std::slice::from_ref(&told));
-    let patch = json!({
-        "apiVersion": K::api_version(&()),
-        "kind": kind,
-        "metadata": {"name": name, "uid": meta.uid},
-        "status": {"conditions": [told]},
-    });
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(context.client.clone(), &namespace, &ApiResource::erase::<K>(&()));
-    context.metrics.write(&format!("{kind}/status"));
-    let params = PatchParams::apply(UNREADABLE_MANAGER).force();
-    let patched = async { found(api.patch_status(&name, &params, &Patch::Apply(&patch)).await) };
-    call(|| format!("writing the status of {kind} {namespace}/{name}"), patched).await.map(drop)
+    write_status::<K>(context, meta, UNREADABLE_MANAGER, &json!({"conditions": [told]})).await
 }
 
 /// Tells reasons as Events. Events are for people and may be lost.

@@ -20,7 +20,7 @@ use kube::api::PostParams;
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Resource, ResourceExt};
 
-use super::build::{Builder, orders_of};
+use super::build::{Builder, orders_of, with_replicas};
 use super::trials::Archived;
 use super::{Decided, EndpointLoop, Opened, Subject, scaled, services};
 use crate::apply::{apply, apply_if_free, apply_of, delete, delete_ours, ensure, ensure_held, ensure_held_with};
@@ -57,8 +57,9 @@ impl EndpointLoop {
             // More at once, fewer after the route.
             let now = wanted.map(|wanted| wanted.max(existing.unwrap_or(0)));
             // A number that somebody else scales is applied with the rest as it is: one that is let go falls back to 1.
-            let (compared, applied) = (builder.servers(target, now)?, builder.servers(target, now.or(*existing))?);
-            let made = ensure_held_with::<Deployment>(context, &context.deployments, &compared, &applied).await;
+            let (servers, replicas) = (builder.servers(target, now)?, now.or(*existing));
+            let with_number = |servers| with_replicas(servers, replicas);
+            let made = ensure_held_with::<Deployment>(context, &context.deployments, &servers, with_number).await;
             let scaled = scaled::scale(context, &builder, target, decided).await;
             failed.extend(made.err().into_iter().chain(scaled.err()));
         }

@@ -77,7 +77,7 @@ impl Builder<'_> {
             pod::merge(&mut pod, json!({"volumes": [{"name": "signers", "configMap": map}]}));
         }
         let account = model.spec.service_account_name.as_deref();
-        let mut deployment = self.object(
+        let deployment = self.object(
             "apps/v1",
             "Deployment",
             &name,
@@ -92,10 +92,7 @@ impl Builder<'_> {
                 },
             }),
         );
-        if let Some(replicas) = replicas {
-            deployment["spec"]["replicas"] = json!(replicas);
-        }
-        Ok(deployment)
+        Ok(with_replicas(deployment, replicas))
     }
 
     /// The container that routers ask. `more` are arguments beside those that name the version.
@@ -301,6 +298,14 @@ impl Builder<'_> {
         }
         keys
     }
+}
+
+/// A Deployment with so many pods; none leaves the number to whoever scales it.
+pub(super) fn with_replicas(mut deployment: Value, replicas: Option<u32>) -> Value {
+    if let Some(replicas) = replicas {
+        deployment["spec"]["replicas"] = json!(replicas);
+    }
+    deployment
 }
 
 /// A question over HTTP to a port of the pod, every `period` seconds.

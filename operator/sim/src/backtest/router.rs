@@ -180,13 +180,7 @@ impl<'a> Router<'a> {
             }
             let failed = binomial(&mut self.chance, requests, errors);
             let late = binomial(&mut self.chance, requests, slow).min(requests - failed);
-            let key = ArmKey {
-                digest: target.digest,
-                track,
-                segment: self.traffic.segments[flow.segment].clone(),
-                arm: String::new(),
-            };
-            let arm = window.arms.entry(key).or_default();
+            let arm = window.arms.entry(arm_of(&target, track, &self.traffic.segments[flow.segment])).or_default();
             arm.requests += requests;
             arm.slow += late;
             if failed > 0 {
@@ -209,12 +203,7 @@ impl<'a> Router<'a> {
     fn answer_unseen(&mut self, window: &mut Window, flow: &Flow, requests: u64, at: usize) {
         let rate = self.harm.errors(flow.errors, self.since(at));
         let errors = binomial(&mut self.chance, requests, rate);
-        let key = ArmKey {
-            digest: self.candidate.digest.clone(),
-            track: Track::Canary,
-            segment: self.traffic.segments[flow.segment].clone(),
-            arm: String::new(),
-        };
+        let key = arm_of(&self.candidate, Track::Canary, &self.traffic.segments[flow.segment]);
         window.arms.entry(key).or_default().unseen.merge(&Unseen { requests, errors, ..Unseen::default() });
     }
 
@@ -250,12 +239,6 @@ impl<'a> Router<'a> {
             return;
         }
         let segment = &self.traffic.segments[flow.segment];
-        let key = |target: &Target, track| ArmKey {
-            digest: target.digest.clone(),
-            track,
-            segment: segment.clone(),
-            arm: String::new(),
-        };
         let (mut of_canary, mut of_stable, mut pair) = (Arm::default(), Arm::default(), Pair::default());
         let [canary_cells, stable_cells] =
             [&mut of_canary, &mut of_stable].map(|arm| arm.reward.entry(era.generation).or_default());
@@ -276,8 +259,8 @@ impl<'a> Router<'a> {
                 pair.base.add(part.cell, part.n, part.sum);
             }
         }
-        window.arms.entry(key(&self.candidate, Track::Canary)).or_default().merge(&of_canary);
-        window.arms.entry(key(stable, Track::Stable)).or_default().merge(&of_stable);
+        window.arms.entry(arm_of(&self.candidate, Track::Canary, segment)).or_default().merge(&of_canary);
+        window.arms.entry(arm_of(stable, Track::Stable, segment)).or_default().merge(&of_stable);
         if split.shadow {
             let against = Rival::Stable(stable.digest.clone());
             let key = PairKey { digest: self.candidate.digest.clone(), against, generation: era.generation };
@@ -286,6 +269,11 @@ impl<'a> Router<'a> {
             sum.base.merge(&pair.base);
         }
     }
+}
+
+/// What counts the requests of a segment that a version is assigned.
+fn arm_of(target: &Target, track: Track, segment: &str) -> ArmKey {
+    ArmKey { digest: target.digest.clone(), track, segment: segment.to_owned(), arm: String::new() }
 }
 
 /// Of the canary, of stable beside it, and of whoever has everybody.
